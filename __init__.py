@@ -1,0 +1,70 @@
+"""Toolwire: an actor runtime for LLM tool calls, in one process or over NATS.
+
+Everything that a program imports stands here; the packages behind it are for those who build on Toolwire itself.
+"""
+
+from .actors.agent import Agent
+from .actors.chat import Chat, TurnStream
+from .actors.context import Context
+from .actors.models.contract import Model, ModelReply, ModelRequest, StreamingModel
+from .actors.models.scripted import scripted
+from .actors.serving import Served
+from .actors.tool import Tool, tool
+from .actors.wiring import Runtime, run
+from .protocol.events import (
+    CallFinished,
+    CallProgress,
+    CallStarted,
+    Event,
+    ReasoningDelta,
+    Reply,
+    TextDelta,
+    TurnFinished,
+    Usage,
+)
+from .protocol.failures import CallFailed, Failure, Misuse, ToolError, ToolwireError
+from .protocol.history import AssistantMessage, History, SystemMessage, ToolMessage, UserMessage
+from .protocol.tools import ToolCall, ToolResult, ToolSpec
+from .protocol.turn import Limits
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "AssistantMessage",
+    "CallFailed",
+    "CallFinished",
+    "CallProgress",
+    "CallStarted",
+    "Chat",
+    "Context",
+    "Event",
+    "Failure",
+    "History",
+    "Limits",
+    "Misuse",
+    "Model",
+    "ModelReply",
+    "ModelRequest",
+    "ReasoningDelta",
+    "Reply",
+    "Runtime",
+    "Served",
+    "StreamingModel",
+    "SystemMessage",
+    "TextDelta",
+    "Tool",
+    "ToolCall",
+    "ToolError",
+    "ToolMessage",
+    "ToolResult",
+    "ToolSpec",
+    "ToolwireError",
+    "TurnFinished",
+    "TurnStream",
+    "Usage",
+    "UserMessage",
+    "run",
+    "scripted",
+    "tool",
+]

@@ -1,0 +1,27 @@
+"""An agent: a name for a model, what it is told, what it may call, and how far it may go."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from ..protocol.turn import Limits
+from .models.contract import Model
+from .tool import Tool
+
+
+class Agent(Struct, frozen=True):
+    """What conversations of one kind have in common.
+
+    `model` is a string (`"openai:gpt-5.1"`) or an object with `complete`. `tools` are tools, functions, names or
+    globs; without it, what the runtime serves, and `("*",)` for everything on the bus. `settings` are the
+    provider's own (temperature, max_tokens, …). `references` lets one call of a response use another's result.
+    """
+
+    name: str
+    model: str | Model
+    system: str = ""
+    tools: Sequence[Tool[Any] | Any] | None = None
+    limits: Limits = {}
+    settings: dict[str, Any] = {}
+    references: bool = False

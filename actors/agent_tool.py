@@ -1,0 +1,41 @@
+"""An agent as a tool: one parameter `message`, a conversation of its own, the caller's time and trace."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+
+from ..protocol.failures import CallFailed, Failure, ToolwireError, failed
+from ..protocol.messages import Say
+from .agent import Agent
+from .chat import Chat
+from .context import Context
+from .tool import Tool, tool
+
+Open = Callable[[Agent, str | None, Any], Awaitable[Chat]]
+"""Opens a conversation with an agent: by a name or without, on somebody's behalf."""
+
+CLOSING = 1.0
+DEEPEST = 5
+HOPS = 3
+"""Requests from one agent to the next: to its conversation, to the executor, to the tool."""
+
+
+def agent_tool(agent: Agent, converse: Open) -> Tool[str]:
+    """`agent` as a tool that other agents may call."""
+
+    async def ask(message: str, context: Context) -> str:
+        if context.depth > DEEPEST * HOPS:
+            raise ToolwireError(failed("limit_reached", f"agents nest deeper than {DEEPEST}"))
+        chat = await converse(agent, None, context.caller)
+        try:
+            reply = (await context.ask(chat.address, Say(message))).reply
+        finally:
+            with anyio.move_on_after(CLOSING, shield=True):  # left by a cancellation, it has to be closed all the same
+                await chat.close()
+        if reply.ended != "answered":
+            raise CallFailed(reply.failure or Failure("failed", f"the agent ended without an answer: {reply.ended}"))
+        return reply.text
+
+    description = agent.system.split("\n\n")[0][:500]
+    return tool(name=agent.name, description=f"Ask the agent {agent.name}. {description}".strip())(ask)

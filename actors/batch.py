@@ -1,0 +1,158 @@
+"""The calls of one response on their way: leader and follower.
+
+The executor's own task takes the next ready call. Before each it makes sure that one follower is scheduled; if the
+call suspends, the loop runs the follower, which goes on with the rest, in order. So there is one task for each call
+that suspends and none for the others, each call lives wholly in one task, and calls start in response order on
+every event loop. A task for each call would cost 12 µs.
+
+A call's time limit needs a cancel scope (5 µs) only if the call suspends. Each task has one scope; whoever finds
+that a call has suspended (the follower, mostly) sets that call's alarm.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
+
+from ..protocol.failures import Failure, failed
+from ..protocol.plan import Plan
+from ..protocol.tools import ToolCall, ToolResult
+from ..runtime.alarms import Alarms
+from ..runtime.context import Surroundings
+from ..runtime.deadline import NEVER
+
+Runner = Callable[[int, str, float], Awaitable[ToolResult[Any]]]
+"""Runs the call at a position, with these arguments, until that deadline (for which whoever calls it sees)."""
+
+
+class Lane:
+    """One task of a batch: the call that it has in hand, and the scope that ends the call in time."""
+
+    __slots__ = ("alarms", "armed", "began", "deadline", "position", "scope")
+
+    def __init__(self, alarms: Alarms) -> None:
+        self.alarms = alarms
+        self.position: int | None = None
+        self.began = 0.0
+        self.deadline = NEVER
+        self.armed = False
+        self.scope: anyio.CancelScope
+
+    def arm(self) -> None:
+        """Let the deadline fire: the call has suspended, or may."""
+        if self.position is not None and not self.armed:
+            self.armed = True
+            self.alarms.set(self.scope, self.deadline)
+
+    def empty(self) -> None:
+        """The call has ended."""
+        self.position = None
+        if self.armed:
+            self.armed = False
+            self.alarms.unset(self.scope, self.deadline)
+
+
+class Batch:
+    """Runs a plan to its end. `results` then holds one result for each call, in call order.
+
+    `run` must not raise but for a cancellation. `seconds` is the time limit of a call by the name of its tool.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        calls: Sequence[ToolCall],
+        run: Runner,
+        seconds: Callable[[str], float],
+        system: Surroundings,
+        ended: Callable[[ToolResult[Any]], None] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.calls = calls
+        self.results: list[ToolResult[Any]] = [PENDING] * len(calls)
+        self._run = run
+        self._seconds = seconds
+        self._system = system
+        self._clock = system.clock
+        self._ended = ended
+        self._tasks: TaskGroup
+        self._follower_due = False
+        self._leading: Lane | None = None
+
+    async def run(self) -> None:
+        """Run every call. What cancels this cancels them all."""
+        async with anyio.create_task_group() as self._tasks:
+            await self._work()
+
+    async def _follow(self) -> None:
+        self._follower_due = False
+        if self._leading is not None:
+            self._leading.arm()  # it counted on this follower, even if nothing is left to follow with
+        await self._work()
+
+    async def _work(self) -> None:
+        """Take one call after another, for as long as one is ready."""
+        plan, system, run = self.plan, self._system, self._run
+        lane = Lane(system.alarms)
+        while plan.has_ready:
+            with system.scope() as scope:
+                lane.scope = scope
+                while (position := plan.take()) is not None:
+                    if self._leading is not None:
+                        self._leading.arm()  # whoever led is still in its call: it has suspended
+                    arguments = plan.arguments(position)
+                    lane.position = position
+                    if isinstance(arguments, Failure):
+                        self._finish(lane, self._failed(position, arguments))
+                        continue
+                    lane.began = began = self._clock()
+                    lane.deadline = began + self._seconds(self.calls[position].name)
+                    self._leading = lane
+                    if not self._followed():
+                        lane.arm()
+                    self._finish(lane, await run(position, arguments, lane.deadline))
+                    if scope.cancel_called:
+                        break  # its time ran out in the very moment of its end: the next call needs another scope
+                    if system.breathless():
+                        await checkpoint()
+            if lane.position is not None:  # only its time limit leaves a call in hand
+                self._finish(lane, self._timed_out(lane.position, lane))
+
+    def _timed_out(self, position: int, lane: Lane) -> ToolResult[Any]:
+        lane.armed = False  # its scope is spent
+        call = self.calls[position]
+        return timed_out(call, self._seconds(call.name), self._clock() - lane.began)
+
+    def _followed(self) -> bool:
+        """Make sure of a follower if there is anything to follow with; whether one is due."""
+        if not self._follower_due and self.plan.has_ready:
+            self._follower_due = True
+            self._tasks.start_soon(self._follow)
+        return self._follower_due
+
+    def _finish(self, lane: Lane, result: ToolResult[Any]) -> None:
+        position = lane.position
+        assert position is not None  # noqa: S101 - a lane finishes what it has in hand
+        lane.empty()
+        if self._leading is lane:
+            self._leading = None
+        self.results[position] = result
+        if self._ended is not None:
+            self._ended(result)
+        self.plan.end(position, result)
+
+    def _failed(self, position: int, failure: Failure, attempts: int = 0, seconds: float = 0.0) -> ToolResult[Any]:
+        call = self.calls[position]
+        return ToolResult(call.id, call.name, None, failure, attempts, seconds)
+
+
+def timed_out(call: ToolCall, limit: float, seconds: float) -> ToolResult[Any]:
+    """The result of a call that was stopped after `seconds`, for its limit was `limit`."""
+    said = f"the call took longer than {limit:g} s, and was stopped"
+    failure = failed("timed_out", said, "maybe", by="call", seconds=limit)
+    return ToolResult(call.id, call.name, None, failure, 1, seconds)
+
+
+PENDING: ToolResult[Any] = ToolResult("", "", None, failed("internal", "the call has not ended"))

@@ -1,0 +1,144 @@
+"""A conversation as the application holds it: say something, or follow a turn while it runs."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import anyio
+from msgspec.structs import replace
+
+from ..protocol.events import CallProgress, Event, ReasoningDelta, Reply, TextDelta, TurnFinished
+from ..protocol.failures import ToolwireError
+from ..protocol.history import History
+from ..protocol.messages import Say
+from ..runtime.context import Context, Door
+from .conversation import Conversation
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+BACKLOG = 1_024
+"""Events that wait for a slow reader; from then on deltas and progress are merged, and no other event is lost."""
+
+NEAR = 128
+"""How far back from the newest event a place to merge is looked for: about as many calls may report at once."""
+
+
+class Chat:
+    """One conversation. One turn runs at a time: who speaks meanwhile waits."""
+
+    __slots__ = ("_close", "_context", "_conversation", "address", "id")
+
+    def __init__(
+        self,
+        identity: str,
+        address: str | Door,
+        context: Callable[[], Context],
+        conversation: Conversation,
+        close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.id = identity
+        self.address = address
+        self._close = close
+        self._context = context
+        self._conversation = conversation
+
+    def __repr__(self) -> str:
+        return f"<Chat {self.id} [messages: {len(self._conversation.history)}]>"
+
+    async def say(self, text: str) -> Reply:
+        """Say `text`, and wait for the reply. Raises ToolwireError only for misuse, and in a closed runtime."""
+        ended = await self._context().ask(self.address, Say(text))
+        return ended.reply
+
+    def stream(self, text: str) -> "TurnStream":
+        """Say `text`, and follow the turn: `async with chat.stream(…) as events: async for event in events: …`."""
+        return TurnStream(self._context(), self.address, text)
+
+    def history(self) -> History:
+        """What was said so far, as of now."""
+        return History(self._conversation.history)
+
+    async def close(self) -> None:
+        """Forget the conversation. A turn that runs goes on to its end."""
+        if self._close is not None:
+            await self._close()
+
+
+class TurnStream:
+    """The events of one turn, numbered; the last is TurnFinished.
+
+    Leaving the block cancels the turn, and waits for its end.
+    """
+
+    def __init__(self, context: Context, address: str | Door, text: str) -> None:
+        self._context = context
+        self._address = address
+        self._text = text
+        self._waiting: deque[Event] = deque()
+        self._news = anyio.Event()
+        self._over = False
+        self._error: ToolwireError | None = None
+        self._number = 0
+        self._tasks: TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._run)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        tasks = self._tasks
+        if tasks is None:
+            return None
+        tasks.cancel_scope.cancel()
+        return await tasks.__aexit__(kind, error, trace)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._waiting:
+            if self._error is not None:
+                raise self._error
+            if self._over:
+                raise StopAsyncIteration
+            self._news = anyio.Event()
+            await self._news.wait()
+        return self._waiting.popleft()
+
+    async def _run(self) -> None:
+        try:
+            ended = await self._context.ask(self._address, Say(self._text, events=True), hear=self._hear)
+            self._hear(TurnFinished(ended.reply, self._number + 1))
+        except ToolwireError as error:
+            self._error = error
+        finally:
+            self._over = True
+            self._news.set()
+
+    def _hear(self, event: Event) -> None:
+        self._number = event.number
+        if len(self._waiting) >= BACKLOG and self._merged(event):
+            return
+        self._waiting.append(event)
+        self._news.set()
+
+    def _merged(self, event: Event) -> bool:
+        """Let `event` become a part of one that waits. Only deltas and progress can be merged."""
+        waiting = self._waiting
+        last = len(waiting) - 1
+        for n in range(last, max(last - NEAR, -1), -1):
+            other = waiting[n]
+            if isinstance(event, TextDelta | ReasoningDelta):
+                if type(other) is type(event):
+                    waiting[n] = replace(event, text=other.text + event.text)
+                    return True
+            elif isinstance(event, CallProgress) and isinstance(other, CallProgress) and other.id == event.id:
+                waiting[n] = event
+                return True
+        return isinstance(event, CallProgress)  # what a call says of itself may be lost: its end says everything

@@ -1,0 +1,92 @@
+"""What a tool may know of the call that it serves, and do on its behalf."""
+
+from logging import LoggerAdapter, getLogger
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..protocol.envelope import NO_BYTES
+from ..protocol.events import CallProgress
+from ..protocol.failures import ToolwireError, failed
+from ..protocol.messages import CallTool, RunBatch
+from ..protocol.tools import ToolCall, ToolResult
+from ..runtime import context
+
+if TYPE_CHECKING:
+    from .tool import Tool
+
+logger = getLogger("toolwire.tools")
+
+
+class Context(context.Context, eq=False):
+    """A parameter of this type is filled in, and left out of the tool's schema."""
+
+    message: CallTool = CallTool("", "", "")
+    executor: str = ""
+    calls: int = 0
+
+    @property
+    def call_id(self) -> str:
+        """The id of this call, as the model gave it."""
+        return self.message.id
+
+    @property
+    def tool(self) -> str:
+        """The name of this tool, as it was called."""
+        return self.message.tool
+
+    @property
+    def attempt(self) -> int:
+        """Which start of this call it is, from 1."""
+        return self.message.attempt
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this call, and for no other call."""
+        return f"{self.whose().turn}/{self.message.id}"
+
+    @property
+    def conversation(self) -> str:
+        """The id of the conversation, "" outside of one."""
+        return self.whose().conversation
+
+    @property
+    def caller(self) -> Any:
+        """The application's own data about who speaks, None if it gave none. It is never shown to a model."""
+        caller = self.whose().caller
+        return msgspec.json.decode(caller) if caller else None
+
+    @property
+    def log(self) -> LoggerAdapter[Any]:
+        """A logger whose records carry the call's id and tool."""
+        return LoggerAdapter(logger, {"call_id": self.call_id, "tool": self.tool})
+
+    async def progress(self, done: float, total: float = 0.0, note: str = "") -> None:
+        """Tell whoever follows the turn how far this call is."""
+        if self.message.events:
+            self.report(CallProgress(self.call_id, done, total, note))
+
+    async def call(self, tool: "Tool[Any] | str", arguments: dict[str, Any] | None = None) -> ToolResult[Any]:
+        """Call another tool inside this call's time, trace and cancellation."""
+        name = tool if isinstance(tool, str) else tool.name
+        self.calls += 1
+        identity = f"{self.call_id}.{self.calls}"
+        try:
+            asked = ToolCall(identity, name, ToolCall("", name, arguments or {}).text())
+        except NO_BYTES as error:
+            failure = failed("invalid_arguments", f"the arguments are not what JSON can carry: {error}")
+            return ToolResult(identity, name, None, failure, 0)
+        try:
+            ended = await self.ask(self.executor, RunBatch((asked,)))
+        except ToolwireError as error:
+            return ToolResult(asked.id, name, None, error.failure, 0)
+        if not ended.results:
+            return ToolResult(asked.id, name, None, failed("internal", "the executor answered nothing"), 0)
+        return ended.results[0]
+
+
+def of_call(outer: context.Context, message: CallTool, executor: str) -> Context:
+    """What the tool that serves `message` is given."""
+    return Context(
+        outer.system, outer.deadline, outer.depth, outer.path, outer.trail, outer.listener, message, executor
+    )

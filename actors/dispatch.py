@@ -1,0 +1,106 @@
+"""The way of one call: check it, find who serves it, send it, and make a result of whatever comes back."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ..protocol.events import Event
+from ..protocol.failures import Failure, ToolwireError, failed
+from ..protocol.messages import CallEnded, CallTool, CheckCall
+from ..protocol.tools import ToolCall, ToolResult
+from ..runtime.context import Context
+from .catalogue import Catalogue, Entry
+
+NOTHING_RAN = {"unreachable", "overloaded"}
+"""After these another worker may be asked, whatever the tool is: they prove that nothing ran."""
+
+GONE = {"unreachable", "worker_lost"}
+"""After these whoever was asked is taken for gone."""
+
+Settle = Callable[[], Awaitable[None]]
+"""Waits until whoever serves tools has had time to say so."""
+
+
+class Dispatcher:
+    """Brings one call to whoever serves its tool. Any number may be on their way at once.
+
+    Arguments are checked before they are sent; a tool that is served in this very process checks them itself, as it
+    decodes them into its own types, so that they are looked at once.
+    """
+
+    def __init__(self, catalogue: Catalogue, validator: str, here: str, settle: Settle | None = None) -> None:
+        self.catalogue = catalogue
+        self.validator = validator
+        self.here = here
+        self.settle = settle
+
+    async def dispatch(
+        self, call: ToolCall, arguments: str, context: Context, hear: Callable[[Event], None] | None
+    ) -> ToolResult[Any]:
+        """Run one call to its end: exactly one result, whatever happens. Only a cancellation is raised."""
+        clock = context.system.clock
+        began = clock()
+        attempts = 0
+        entry = self.catalogue.entries.get(call.name)
+        try:
+            if entry is None and self.settle is not None:
+                await self.settle()
+                entry = self.catalogue.entries.get(call.name)
+            targets = self._targets(call.name, entry, context)
+            if entry is not None and targets[0][1] != self.here:
+                checked = await context.ask(self.validator, CheckCall(call.name, arguments))
+                arguments = checked.arguments or arguments
+        except ToolwireError as error:
+            return ToolResult(call.id, call.name, None, error.failure, 0, clock() - began)
+        failure = None
+        for address, instance in targets:
+            attempts += 1
+            try:
+                message = CallTool(call.id, call.name, arguments, attempts, hear is not None)
+                ended = await context.ask(address, message, to=instance, hear=hear)
+            except ToolwireError as error:
+                failure = error.failure
+            else:
+                return result(call, ended, attempts, clock() - began)
+            if instance and failure.code in GONE:
+                self.catalogue.forget(instance)
+            if not another(failure, entry):
+                break
+        failure = self._not_sent(call.name, failure, entry)
+        return ToolResult(call.id, call.name, None, failure, attempts, clock() - began)
+
+    def _targets(self, name: str, entry: Entry | None, context: Context) -> list[tuple[str, str]]:
+        """Address and instance of each who serves the tool; nobody known: the door for strangers."""
+        if entry is None:
+            return [(context.system.address("tool", name), "")]
+        return entry.targets if len(entry.targets) == 1 else entry.in_turn()
+
+    def _not_sent(self, name: str, last: Failure | None, entry: Entry | None) -> Failure:
+        """Why nobody answered, in words for whoever has to mend it."""
+        if last is None:
+            return failed("unreachable", f"nobody serves the tool {name[:100]!r} any more", tool=name[:100])
+        if entry is None and last.code == "unreachable":
+            if self.settle is None or self.catalogue:
+                return self.catalogue.unknown(name)
+            return failed("unreachable", f"nobody serves the tool {name[:100]!r}", tool=name[:100])
+        if last.code == "worker_lost":
+            said = (
+                f"the worker that ran {name!r} is gone, and whether it did its work is unknown: "
+                "check before you repeat the call"
+            )
+            return failed("worker_lost", said, "maybe", cause=last.message)
+        return last
+
+
+def another(failure: Failure, entry: Entry | None) -> bool:
+    """Whether another worker may be asked: nothing ran, or a second run does no harm."""
+    if failure.code in NOTHING_RAN:
+        return True
+    return failure.code == "worker_lost" and entry is not None and entry.spec.repeatable
+
+
+def result(call: ToolCall, ended: CallEnded, attempts: int, seconds: float) -> ToolResult[Any]:
+    """What a worker answered, as the result of the call."""
+    failure = ended.failure
+    if ended.content is None and failure is None:
+        failure = failed("invalid_result", "the worker answered neither a result nor a failure", "maybe")
+    return ToolResult(call.id, call.name, ended.content, failure, attempts, seconds, ended.worker)

@@ -1,0 +1,79 @@
+"""`toolwire call`: one call of one tool."""
+
+import sys
+from typing import Annotated, Any
+
+import anyio
+import msgspec
+from cyclopts import Parameter
+
+from ....protocol.failures import Failure, Misuse, failed
+from ....protocol.tools import ToolResult
+from ..console import harmless, output
+from .exits import Exit, exit_of
+from .options import Json, Namespace, Nats, Tools, joined
+
+ARGUMENTS = """Its arguments as JSON, such as '{"city": "Paris"}'; - reads them from standard input."""
+
+
+def call(
+    name: Annotated[str, Parameter(help="The tool's name.")],
+    arguments: Annotated[str, Parameter(help=ARGUMENTS)] = "{}",
+    /,
+    *,
+    nats: Nats = None,
+    namespace: Namespace = "default",
+    tools: Tools = (),
+    timeout: Annotated[float | None, Parameter(help="Seconds that the call may take.")] = None,
+    json: Json = False,
+) -> int:
+    """Call one tool, and print what it returns."""
+    given = mapping(sys.stdin.read() if arguments == "-" else arguments)
+    if timeout is not None and not timeout > 0:
+        raise Misuse(failed("invalid_call", f"--timeout must be more than 0 s, not {timeout:g}"))
+
+    async def turn() -> ToolResult[Any]:
+        async with joined(nats, namespace, tools) as runtime:
+            with output(stderr=True).status(f"{name} runs"):
+                return await runtime.call(name, given, timeout=timeout)
+
+    result = anyio.run(turn)
+    out = output()
+    if json:
+        out.out(as_json(result))
+    elif result.content is not None:
+        out.out(readable(result.content))
+    if result.failure is None:
+        return Exit.DONE
+    output(stderr=True).print(said(result.failure), soft_wrap=True)
+    return exit_of(result.failure)
+
+
+def mapping(text: str) -> dict[str, Any]:
+    """The arguments. Raises Misuse for what is no JSON object."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.ValidationError:
+        raise Misuse(failed("invalid_arguments", f"the arguments are JSON, but no object: {text:.100}")) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Misuse(failed("invalid_arguments", f"the arguments are no JSON: {error}")) from None
+
+
+def as_json(result: ToolResult[Any]) -> str:
+    """A result in one line, its value as it is and not as text in text."""
+    whole = msgspec.to_builtins(result)
+    whole.pop("content", None)
+    value = {} if result.content is None else {"value": msgspec.Raw(result.content.encode())}
+    return msgspec.json.encode({"ok": result.ok, **value, **whole}).decode()
+
+
+def readable(content: str) -> str:
+    """A text as it is, anything else as indented JSON."""
+    value = msgspec.json.decode(content)
+    text = value if isinstance(value, str) else msgspec.json.format(content, indent=2)
+    return harmless(text)
+
+
+def said(failure: Failure) -> str:
+    """A failure in a sentence, with its code."""
+    return harmless(str(failure))

@@ -1,0 +1,133 @@
+"""`toolwire chat`: a conversation, typed or piped."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from typing import Annotated
+
+import anyio
+import msgspec
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from cyclopts import Parameter
+from msgspec.structs import replace
+
+from ....protocol.events import Reply, TurnFinished
+from ....protocol.failures import Misuse, failed
+from ...agent import Agent
+from ...chat import Chat
+from ..console import Output, harmless, output
+from ..live import TurnView
+from .exits import Exit, exit_of
+from .loading import attribute
+from .options import Json, Namespace, Nats, Tools, joined
+
+PROMPT = "\n> "
+
+
+def chat(
+    *,
+    agent: Annotated[str | None, Parameter(help="module:attribute of an Agent.")] = None,
+    model: Annotated[str | None, Parameter(help="A model, such as openai:gpt-5.1, where there is no agent.")] = None,
+    base_url: Annotated[str | None, Parameter(help="Where a server that speaks like OpenAI's is.")] = None,
+    system: Annotated[str, Parameter(help="What the model is told first.")] = "",
+    tools: Tools = (),
+    nats: Nats = None,
+    namespace: Namespace = "default",
+    references: Annotated[bool, Parameter(help="Let calls use each other's results.", negative="")] = False,
+    json: Json = False,
+) -> int:
+    """Talk to an agent, or to a model with tools: from a terminal, or one turn a line from a pipe.
+
+    Ctrl-C interrupts the turn, and leaves where none runs. With --json each event of a turn is one line.
+    """
+    chosen = agent_of(agent, model, base_url, system, everything=nats is not None)
+    if references:
+        chosen = replace(chosen, references=True)
+    with start_blocking_portal() as portal:
+        url = nats if nats or tools else "memory://"
+        with portal.wrap_async_context_manager(joined(url, namespace, tools)) as runtime:
+            conversation = portal.call(runtime.converse, chosen)
+            return talk(portal, conversation, json=json)
+
+
+def agent_of(agent: str | None, model: str | None, base_url: str | None, system: str, *, everything: bool) -> Agent:
+    """Whom to talk to. `everything`: a model by itself is offered all tools of the bus. Raises Misuse."""
+    if (agent is None) == (model is None):
+        said = "say whom to talk to: --agent module:attribute, or --model such as openai:gpt-5.1 (one of the two)"
+        raise Misuse(failed("invalid_call", said))
+    if agent is not None:
+        found: Agent = attribute(agent, Agent)
+        return found
+    named = f"{model}@{base_url}" if base_url else str(model)
+    return Agent("", named, system, ("*",) if everything else None)
+
+
+def talk(portal: BlockingPortal, conversation: Chat, *, json: bool) -> int:
+    """One turn for each line, to the end of the input."""
+    ended = Exit.DONE
+    typed = sys.stdin.isatty() and sys.stdout.isatty()
+    for line in typed_lines() if typed else sys.stdin:
+        text = line.strip()
+        if text:
+            reply = turn(portal, conversation, text, json=json)
+            if reply is None:
+                if not typed:
+                    return Exit.INTERRUPTED
+            elif reply.failure is not None and not typed:
+                ended = exit_of(reply.failure)
+    return ended
+
+
+def typed_lines() -> Iterator[str]:
+    """What a person types, line by line, to Ctrl-D."""
+    with suppress(ImportError):  # not everywhere; where it is, input() can edit lines
+        import_module("readline")
+    while True:
+        try:
+            yield input(PROMPT)
+        except EOFError:
+            print()
+            return
+
+
+def turn(portal: BlockingPortal, conversation: Chat, text: str, *, json: bool) -> Reply | None:
+    """One turn, shown while it runs; None if Ctrl-C ended it."""
+    out, aside = output(), output(stderr=True)
+    scope = portal.call(anyio.CancelScope)
+    running = portal.start_task_soon(followed, conversation, text, out, aside, json, scope)
+    try:
+        reply = running.result()
+    except KeyboardInterrupt:
+        portal.call(scope.cancel)  # not running.cancel(): that would not wait for the end of the turn
+        reply = running.result()
+    if reply is None:
+        aside.print("interrupted")
+        return None
+    if reply.failure is not None:
+        aside.print(harmless(str(reply.failure)), style="red", soft_wrap=True)
+    elif reply.ended != "answered":
+        aside.print(f"the turn ended by: {reply.ended}")
+    return reply
+
+
+async def followed(
+    conversation: Chat,
+    text: str,
+    out: Output,
+    aside: Output,
+    json: bool,
+    scope: anyio.CancelScope,
+) -> Reply | None:
+    """Say `text`, and show what happens to the end of the turn; None if `scope` was cancelled before."""
+    reply: Reply | None = None
+    with scope, TurnView(out, None if out.is_terminal else aside) as view:
+        async with conversation.stream(text) as events:
+            async for event in events:
+                if json:
+                    out.out(msgspec.json.encode(event).decode())
+                else:
+                    view.hear(event)
+                if isinstance(event, TurnFinished):
+                    reply = event.reply
+    return reply

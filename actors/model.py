@@ -1,0 +1,106 @@
+"""The model actor: it keeps what it was told of a conversation, so that a history need not travel each round."""
+
+from collections import OrderedDict
+from typing import ClassVar
+
+from ..protocol.events import ReasoningDelta, TextDelta
+from ..protocol.failures import ToolwireError, failed
+from ..protocol.history import History, HistoryMessage
+from ..protocol.messages import Complete, Completed, Remember, Remembered, SendAll
+from ..protocol.tools import ToolSpec
+from ..runtime.actor import Actor
+from ..runtime.border import ends_program, is_ours, shown
+from ..runtime.context import Context
+from .models.contract import Model, ModelReply, ModelRequest, StreamingModel
+
+CONVERSATIONS = 1_024
+OFFERS = 256
+
+
+class Memory:
+    """Bounded: what was used longest ago goes first, and is asked for again if it is needed (`SendAll`)."""
+
+    def __init__(self, conversations: int = CONVERSATIONS, offers: int = OFFERS) -> None:
+        self._histories: OrderedDict[str, list[HistoryMessage]] = OrderedDict()
+        self._offers: OrderedDict[str, tuple[ToolSpec, ...]] = OrderedDict()
+        self._most = (conversations, offers)
+
+    def extended(self, conversation: str, known: int, newer: tuple[HistoryMessage, ...]) -> History | None:
+        """The history with `newer` after the first `known`; None if those are not here."""
+        histories = self._histories
+        messages = histories.get(conversation)
+        if known == 0:
+            messages = histories[conversation] = list(newer)
+            histories.move_to_end(conversation)
+            if len(histories) > self._most[0]:
+                histories.popitem(last=False)
+            return History(messages)
+        if messages is None or len(messages) < known:
+            return None
+        if len(messages) > known:  # a reply that was never heard, and is asked for again
+            messages = histories[conversation] = messages[:known]
+        messages += newer
+        histories.move_to_end(conversation)
+        return History(messages)
+
+    def offer(self, digest: str, specs: tuple[ToolSpec, ...] | None) -> tuple[ToolSpec, ...] | None:
+        """The specs that `digest` stands for; None if they are not here."""
+        if not digest:
+            return ()
+        offers = self._offers
+        if specs is None:
+            known = offers.get(digest)
+            if known is not None:
+                offers.move_to_end(digest)
+            return known
+        offers[digest] = specs
+        offers.move_to_end(digest)
+        if len(offers) > self._most[1]:
+            offers.popitem(last=False)
+        return specs
+
+
+class ModelActor(Actor):
+    """Asks one model, for any number of conversations at once."""
+
+    hears = Complete | Remember
+    limit: ClassVar[int | None] = None
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.memory = Memory()
+
+    async def receive(self, message: Complete | Remember, context: Context) -> Completed | SendAll | Remembered:
+        """Answer what the model said, or what is missing to ask it. What the model raises becomes a failure here."""
+        history = self.memory.extended(message.conversation, message.known, message.newer)
+        if isinstance(message, Remember):
+            return Remembered(0 if history is None else len(history))
+        tools = self.memory.offer(message.tools, message.specs)
+        if history is None or tools is None:
+            return SendAll(history=history is None, tools=tools is None)
+        request = ModelRequest(history, tools, message.settings, message.conversation, context.remaining())
+        try:
+            if message.events and isinstance(self.model, StreamingModel):
+                reply = await self._streamed(self.model, request, context)
+            else:
+                reply = await self.model.complete(request)
+        except BaseException as error:
+            if isinstance(error, ToolwireError) or is_ours(error) or ends_program(error):
+                raise
+            raise ToolwireError(failed("model_failed", f"the model raised {shown(error)}")) from error
+        if type(reply) is not ModelReply:
+            said = f"the model returned {type(reply).__name__}, not a ModelReply"
+            raise ToolwireError(failed("model_failed", said))
+        return Completed(reply.text, reply.calls, reply.usage, reply.finish)
+
+    async def _streamed(self, model: StreamingModel, request: ModelRequest, listener: Context) -> ModelReply:
+        reply = None
+        async with model.stream(request) as events:
+            async for event in events:
+                if isinstance(event, (TextDelta, ReasoningDelta)):
+                    listener.report(event)
+                else:
+                    reply = event
+        if reply is None:
+            raise ToolwireError(failed("model_failed", "the model's stream ended without a reply"))
+        return reply

@@ -1,0 +1,65 @@
+"""Models: whoever answers a conversation. `contract.py` says what one is."""
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ...protocol.failures import Misuse, ToolwireError, failed
+from .contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
+from .openai import openai as _openai
+
+__all__ = ["Model", "ModelEvent", "ModelReply", "ModelRequest", "StreamingModel", "model_from"]
+
+_PROVIDERS: dict[str, Callable[..., Model]] = {"openai": _openai}
+_SPELLING = re.compile(r"(?P<provider>[^:]+):(?P<model>.+?)(?:@(?P<base_url>https?://\S+))?", re.DOTALL)
+
+
+def model_from(model: object) -> Model:
+    """The model that `model` names or is.
+
+    A name is "provider:model", such as "openai:gpt-5.1"; who speaks like the provider elsewhere is named by
+    "openai:llama3.2@http://127.0.0.1:11434/v1". A model is an object with `async complete(request)`, or with
+    `stream(request)`, or both. Raises Misuse.
+    """
+    if isinstance(model, str):
+        return _named(model)
+    if inspect.iscoroutinefunction(getattr(model, "complete", None)) and not isinstance(model, type):
+        return model  # type: ignore[return-value]  # its parameters can't be told from here
+    if callable(getattr(model, "stream", None)) and not isinstance(model, type):
+        return _Whole(model)
+    reason = 'it is neither a name such as "openai:gpt-5.1" nor an object with `async complete(request)`'
+    raise Misuse(failed("model_failed", f"{model!r:.200} is no model: {reason}"))
+
+
+def _named(name: str) -> Model:
+    spelling = _SPELLING.fullmatch(name)
+    known = ", ".join(sorted(_PROVIDERS))
+    if spelling is None:
+        raise Misuse(failed("model_failed", f'{name!r} names no provider: write "openai:{name}" (known: {known})'))
+    provider, model, base_url = spelling.group("provider", "model", "base_url")
+    make = _PROVIDERS.get(provider)
+    if make is None:
+        raise Misuse(failed("model_failed", f"the provider {provider!r} is not known here; known: {known}"))
+    return make(model, base_url=base_url)
+
+
+class _Whole:
+    """A model that only streams, heard to its end."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.stream = model.stream
+
+    def __repr__(self) -> str:
+        return repr(self._model)
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        """Answer `request`. Raises ToolwireError if the stream ends without a ModelReply."""
+        last: object = None
+        async with self.stream(request) as events:
+            async for event in events:  # to its end, even after the reply: a generator left behind is a leak
+                last = event
+        if isinstance(last, ModelReply):
+            return last
+        raise ToolwireError(failed("model_failed", "the model's stream ended without a ModelReply"))

@@ -1,0 +1,143 @@
+"""A model that speaks from a list: for tests, demos and benchmarks, without a key and without a network."""
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Self
+
+from ...protocol.events import TextDelta
+from ...protocol.failures import Misuse, ToolwireError, failed
+from ...protocol.tools import ToolCall
+from .contract import ModelEvent, ModelReply, ModelRequest
+
+Call = ToolCall | tuple[str] | tuple[str, Mapping[str, Any] | str]
+"""One call: `("get_weather", {"city": "Paris"})`, whose arguments may be JSON text, or a ToolCall with its own id."""
+
+Line = str | Call | Sequence[str | Call] | ModelReply | BaseException
+"""One response: a text, one call, a list of calls (a text among them is said beside them), a whole reply, or what is
+raised instead."""
+
+Step = Line | Callable[[ModelRequest], Line | Awaitable[Line]]
+"""One response, or a function of the request that gives it."""
+
+_WORDS = re.compile(r"\s*\S+\s*|\s+")
+
+
+def scripted(steps: Sequence[Step]) -> "Scripted":
+    """A model that answers its first request with the first of `steps`, and so on; `.requests` shows what it was asked.
+
+    Calls without an id get "call_1", "call_2", …, unique in the script. Asked for more than it has, it fails with
+    `model_failed`. Raises Misuse, naming the step, for what is no step.
+    """
+    if isinstance(steps, str):
+        raise Misuse(failed("model_failed", f"a script is a list of steps: write scripted([{steps!r:.200}])"))
+    return Scripted(steps)
+
+
+class Scripted:
+    """See `scripted`. `requests` holds every request, in the order in which they came."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = tuple(steps)
+        self._ids: set[str] = set()
+        self._named = 0
+        self.requests: list[ModelRequest] = []
+        for number, step in enumerate(self._steps, 1):
+            if not callable(step):
+                self._ids.update(_ids(_parts(step, number)))
+
+    def __repr__(self) -> str:
+        return f"<Scripted [steps: {len(self._steps)} | spoken: {min(len(self.requests), len(self._steps))}]>"
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        """The next step, as a reply. Raises what the step says, or ToolwireError if there is none left."""
+        number = len(self.requests) + 1
+        self.requests.append(request)
+        if number > len(self._steps):
+            reason = f"the script has {len(self._steps)} steps and was asked for step {number}"
+            raise ToolwireError(failed("model_failed", reason))
+        step = self._steps[number - 1]
+        line = step(request) if callable(step) else step
+        if inspect.isawaitable(line):
+            line = await line
+        return self._reply(line, number)
+
+    def stream(self, request: ModelRequest) -> AbstractAsyncContextManager["Spoken"]:
+        """The same, word by word."""
+        return Spoken(self, request)
+
+    def _reply(self, line: Any, number: int) -> ModelReply:
+        if isinstance(line, BaseException):
+            raise line
+        if isinstance(line, ModelReply):
+            return line
+        if isinstance(line, str):
+            return ModelReply(line)
+        parts = _parts(line, number)
+        text = "".join(part for part in parts if isinstance(part, str))
+        calls = tuple(self._call(part) for part in parts if not isinstance(part, str))
+        return ModelReply(text, calls, finish="calls" if calls else "stop")
+
+    def _call(self, part: ToolCall | tuple[Any, ...]) -> ToolCall:
+        if isinstance(part, ToolCall):
+            return part
+        name, arguments = part if len(part) == 2 else (*part, {})  # noqa: PLR2004 - a name and its arguments
+        return ToolCall(self._next_id(), name, arguments if isinstance(arguments, str) else dict(arguments))
+
+    def _next_id(self) -> str:
+        self._named += 1
+        while (id_ := f"call_{self._named}") in self._ids:
+            self._named += 1
+        return id_
+
+
+class Spoken:
+    """The events of one scripted reply, inside `async with`."""
+
+    def __init__(self, model: Scripted, request: ModelRequest) -> None:
+        self._model = model
+        self._request = request
+        self._events: Iterator[ModelEvent] = iter(())
+
+    async def __aenter__(self) -> Self:
+        reply = await self._model.complete(self._request)
+        self._events = iter((*map(TextDelta, _WORDS.findall(reply.text)), reply))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._events = iter(())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ModelEvent:
+        for event in self._events:
+            return event
+        raise StopAsyncIteration
+
+
+def _parts(line: object, number: int) -> Sequence[Any]:
+    """The texts and calls of one response. Raises Misuse for what is none."""
+    if isinstance(line, (str, ModelReply, BaseException)):
+        return ()
+    parts = line if isinstance(line, list) else [line]
+    for part in parts:
+        if not isinstance(part, (str, ToolCall)) and not _is_call(part):
+            reason = f"step {number} of the script is no text, call, list of calls, reply, exception or function"
+            raise Misuse(failed("model_failed", f"{reason}: {part!r:.200}"))
+    return parts
+
+
+def _is_call(part: object) -> bool:
+    match part:
+        case (str(),) | (str(), str() | Mapping()) if isinstance(part, tuple):
+            return True
+    return False
+
+
+def _ids(parts: Sequence[Any]) -> Iterator[str]:
+    return (part.id for part in parts if isinstance(part, ToolCall))

@@ -1,0 +1,79 @@
+"""The selector: which tools a conversation is offered."""
+
+from collections import OrderedDict
+from fnmatch import fnmatchcase
+from hashlib import blake2b
+from typing import ClassVar
+
+from ..protocol.messages import SelectTools, ToolsSelected
+from ..runtime.actor import Actor
+from ..runtime.context import Context
+from .catalogue import Catalogue
+from .selectors.contract import SelectionStrategy
+
+LIMIT = 128
+"""The most tools that a request of the largest provider takes."""
+
+SCOPES = 256
+
+
+class Scope:
+    """The tools whose names match some patterns, as of one version of the catalogue."""
+
+    __slots__ = ("everything", "names", "version")
+
+    def __init__(self, version: int, names: tuple[str, ...], digest: str) -> None:
+        self.version = version
+        self.names = frozenset(names)
+        self.everything = ToolsSelected(names, digest)
+
+
+class Selector(Actor):
+    """Offers every tool in reach where they are few, and those that fit what was said where they are many."""
+
+    hears = SelectTools
+    limit: ClassVar[int | None] = None
+
+    def __init__(self, catalogue: Catalogue, strategy: SelectionStrategy, instance: str, most: int = LIMIT) -> None:
+        self.catalogue = catalogue
+        self.instance = instance
+        self.strategy = strategy
+        self.most = most
+        self._scopes: OrderedDict[tuple[str, ...], Scope] = OrderedDict()
+        catalogue.tell(strategy)
+
+    async def receive(self, message: SelectTools, context: Context) -> ToolsSelected:
+        """The names to offer, best first, and the digest of their specs."""
+        scope = self._scopes.get(message.patterns)
+        if scope is None or scope.version != self.catalogue.version:
+            scope = self._scoped(message.patterns)
+        if len(scope.names) <= self.most:
+            return scope.everything
+        among = None if len(scope.names) == len(self.catalogue) else scope.names.__contains__
+        found = dict.fromkeys(name for name in message.used if name in scope.names)
+        for name in self.strategy.select(message.query, among=among, limit=self.most):
+            found[name] = None
+        names = tuple(found)[: self.most]
+        return ToolsSelected(names, self._digest(names))
+
+    def _scoped(self, patterns: tuple[str, ...]) -> Scope:
+        if patterns:
+            names = tuple(name for name in self.catalogue if matches(name, patterns))
+        else:
+            entries = self.catalogue.entries
+            names = tuple(name for name, entry in entries.items() if self.instance in entry.instances)
+        scope = self._scopes[patterns] = Scope(self.catalogue.version, names, self._digest(names) if names else "")
+        if len(self._scopes) > SCOPES:
+            self._scopes.popitem(last=False)
+        return scope
+
+    def _digest(self, names: tuple[str, ...]) -> str:
+        if not names:
+            return ""
+        entries = self.catalogue.entries
+        return blake2b(b"".join([entries[name].digest for name in names]), digest_size=16).hexdigest()
+
+
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether `name` is one of the patterns, or fits one of the globs among them."""
+    return any(pattern in ("*", name) or fnmatchcase(name, pattern) for pattern in patterns)

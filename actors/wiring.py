@@ -1,0 +1,251 @@
+"""The runtime: an actor system with the six actors in it, and the face that a program talks to."""
+
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+import anyio
+from msgspec import Raw
+
+from ..protocol.envelope import Trail, encode
+from ..protocol.events import Reply
+from ..protocol.failures import Misuse, ToolwireError, failed
+from ..protocol.messages import RunBatch
+from ..protocol.subjects import KINDS
+from ..protocol.tools import ToolCall, ToolResult, typed
+from ..protocol.turn import Limits
+from ..runtime.bus import BusError, open_bus
+from ..runtime.context import Context, bus_failure, outside
+from ..runtime.system import ActorSystem
+from ..runtime.tracing import Tracing
+from .agent import Agent
+from .catalogue import Catalogue
+from .chat import Chat
+from .conversation import House
+from .conversations import Conversations
+from .directory import Directory
+from .dispatch import Dispatcher
+from .executor import CALL_SECONDS, Executor
+from .models.contract import Model
+from .selector import Selector
+from .selectors import Keyword
+from .services import Services
+from .serving import Served
+from .tool import Tool
+from .tool_actor import Workshop
+from .validator import Validator
+
+T = TypeVar("T")
+
+LEAVING = 1.0
+"""Seconds to tell others that nothing is served here any more."""
+THREADS = 40
+RESULT = 256 * 1024
+
+OWN: frozenset[str] = frozenset({"selector", "model", "validator", "executor"})
+"""Kinds of which every runtime has its own: they are asked inside the process unless it is told otherwise."""
+
+
+class Runtime:
+    """Runs tools, conversations and models as actors: in this process, or over a bus that others share.
+
+    `url`: `memory://`, `nats://host:port`, or `nats+embedded:///directory`, which starts a nats-server there (or
+    joins the one that runs). `namespace` keeps tenants of one bus apart. `local`: True lets calls to what this very
+    process serves stay inside it; False sends calls to tools and conversations over the bus all the same; a
+    collection names the kinds of actors that may be reached inside. `call_seconds` is the time limit of a call whose
+    tool names none, `result_bytes` the most that a result may have, `threads` how many functions that are not async
+    run at once.
+
+    Raises ToolwireError, `unreachable`, where nobody listens at the url, and ValueError for a url of no known kind.
+    """
+
+    def __init__(
+        self,
+        url: str = "memory://",
+        *,
+        namespace: str = "default",
+        local: bool | Iterable[str] = True,
+        call_seconds: float = CALL_SECONDS,
+        result_bytes: int = RESULT,
+        threads: int = THREADS,
+        tracer_provider: Any = None,
+    ) -> None:
+        self.url = url
+        kinds = (KINDS if local else OWN) if isinstance(local, bool) else frozenset(local)
+        bus = open_bus(url, namespace=namespace, local=lambda subject: subject.split(".")[2] in kinds)
+        self.system = ActorSystem(bus, namespace=namespace)
+        self.tools = Catalogue(lambda name, instance: self.system.address("tool", name, instance))
+        self.tracing = Tracing(tracer_provider)
+        self._call_seconds = call_seconds
+        self._result_bytes = result_bytes
+        self._threads = threads
+        self._directory: Directory | None = None
+        self._services: Services
+        self._conversations: Conversations
+        self._executor = ""
+        self._numbers = count(1)
+
+    def __repr__(self) -> str:
+        open_conversations = len(self._conversations) if hasattr(self, "_conversations") else 0
+        return f"<Runtime {self.url} [tools: {len(self.tools)} | conversations: {open_conversations}]>"
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.system.__aenter__()
+        except BusError as error:
+            raise ToolwireError(bus_failure(error)) from error
+        try:
+            await self._furnish()
+        except BaseException as error:
+            await self.system.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        with anyio.CancelScope(shield=True):
+            await self._conversations.close()
+        if self._directory is not None:
+            with anyio.move_on_after(LEAVING, shield=True), suppress(BusError):
+                await self._directory.leave()
+        return await self.system.__aexit__(kind, error, trace)
+
+    async def _furnish(self) -> None:
+        """Spawn the actors that every runtime has of its own."""
+        system, instance = self.system, self.system.bus.instance
+        system.trail = Raw(encode(Trail(turn=instance)))
+        validator = system.address("validator", instance)
+        executor = self._executor = system.address("executor", instance)
+        selector = system.address("selector", instance)
+        directory, settle = None, None
+        if not self.url.startswith("memory:"):
+            directory = self._directory = Directory(system, self.tools)
+            await directory.start()
+            settle = directory.settle
+        dispatcher = Dispatcher(self.tools, validator, instance, settle)
+        await system.spawn(Validator(self.tools), validator)
+        await system.spawn(Executor(dispatcher, self.tracing, self._call_seconds), executor)
+        await system.spawn(Selector(self.tools, Keyword(), instance), selector)
+        workshop = Workshop(instance, executor, self._threads, self._result_bytes)
+        house = House(selector, executor, self.tools, self.tracing)
+        self._services = Services(system, self.tools, workshop, directory)
+        self._conversations = Conversations(system, house, self._services, self._context)
+
+    async def serve(self, *things: Any, prefix: str = "") -> Served:
+        """Serve tools, functions, objects (each public method is a tool) and agents; ready when it returns.
+
+        A class is served by one instance of it, built anew if it crashes. `prefix="car"` makes `start` `car_start`.
+        Raises Misuse for a name that is served here already, naming both, and for what can't be a tool.
+        """
+        self._must_be_open()
+        return await self._services.serve([self._conversations.as_tool(thing) for thing in things], prefix)
+
+    async def discover(self) -> Catalogue:
+        """The tools in reach, once whoever is on the bus has had the time to announce its own."""
+        if self._directory is not None:
+            await self._directory.settle()
+        return self.tools
+
+    @overload
+    async def call(
+        self, tool: Tool[T], arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
+    ) -> ToolResult[T]: ...
+    @overload
+    async def call(
+        self, tool: str, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
+    ) -> ToolResult[Any]: ...
+    async def call(
+        self, tool: Tool[Any] | str, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
+    ) -> ToolResult[Any]:
+        """Call one tool, by itself or by name. `timeout` is in seconds. Every failure is in the result."""
+        name = tool if isinstance(tool, str) else tool.name
+        call = ToolCall(f"call_{next(self._numbers)}", name, dict(arguments or {}))
+        result = (await self._run((call,), timeout, ids=False))[0]
+        if isinstance(tool, str):
+            return result
+        return typed(result, tool.result_type)
+
+    async def call_many(
+        self, calls: Sequence[ToolCall], *, timeout: float | None = None
+    ) -> tuple[ToolResult[Any], ...]:
+        """Run calls together, as if a model had asked for them in one response; results in call order.
+
+        Arguments may hold `{"$result": id or position, "path": …}`; `timeout` is for each call, in seconds.
+        """
+        return await self._run(tuple(calls), timeout, ids=True)
+
+    async def _run(
+        self, calls: tuple[ToolCall, ...], timeout: float | None, *, ids: bool
+    ) -> tuple[ToolResult[Any], ...]:
+        texts: list[ToolCall] = []
+        broken: dict[int, ToolResult[Any]] = {}
+        for n, call in enumerate(calls):
+            try:
+                texts.append(ToolCall(call.id, call.name, call.text(), call.after))
+            except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                failure = failed("invalid_arguments", f"the arguments are not what JSON can carry: {error}")
+                broken[n] = ToolResult(call.id, call.name, None, failure, 0)
+                texts.append(ToolCall(call.id, call.name, "null", call.after))
+        asked = RunBatch(tuple(texts), references=ids, ids=ids, timeout=timeout)
+        context = self._context()
+        try:
+            ended = await context.ask(self._executor, asked)
+        except ToolwireError as error:
+            return tuple(ToolResult(call.id, call.name, None, error.failure, 0) for call in calls)
+        return tuple(broken.get(n, result) for n, result in enumerate(ended.results)) if broken else ended.results
+
+    def _must_be_open(self) -> None:
+        if not self.system.open:
+            raise Misuse(failed("unreachable", "the runtime is closed"))
+
+    def _context(self) -> Context:
+        self._must_be_open()
+        return outside(self.system, self.tracing.current())
+
+    async def converse(
+        self,
+        agent: Agent | None = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the public name
+        caller: Any = None,
+        model: str | Model | None = None,
+        system: str = "",
+        tools: Sequence[Any] | None = None,
+        limits: Limits | None = None,
+        settings: dict[str, Any] | None = None,
+        references: bool = False,
+    ) -> Chat:
+        """Open a conversation, or go on with the one of that `id`.
+
+        Without an `id` nobody else can find it: it lasts as long as the Chat.
+
+        By an agent, or by a model and what it is told; `tools` as in `Agent`. `caller` is the application's own
+        data about who speaks: tools see it, a model never does.
+        """
+        self._must_be_open()
+        if agent is None:
+            if model is None:
+                raise Misuse(failed("invalid_call", "a conversation needs an agent, or a model"))
+            agent = Agent("", model, system, tools, limits or {}, settings or {}, references)
+        return await self._conversations.open(agent, id, caller)
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; leaving the runtime then lets running calls end."""
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                return
+
+
+def run(agent: Agent, text: str, *, backend: str = "asyncio") -> Reply:
+    """One turn of `agent` in a runtime of its own, in memory: from a program that has no event loop."""
+
+    async def turn() -> Reply:
+        async with Runtime() as runtime:
+            chat = await runtime.converse(agent)
+            return await chat.say(text)
+
+    return anyio.run(turn, backend=backend)

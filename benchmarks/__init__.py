@@ -1,0 +1,1 @@
+"""How fast Toolwire is, beside floors that run in the same process: `python -m benchmarks --help`."""

@@ -1,0 +1,89 @@
+"""What a turn says while it runs, in order and numbered. `msgspec.json.encode(event)` is an event's JSON."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from .failures import Failure
+from .tools import ToolResult
+
+
+class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
+    """Tokens, as the provider counts them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens)
+
+
+class Reply(Struct, frozen=True, omit_defaults=True, gc=False):
+    """How a turn ended.
+
+    `ended` is one of: answered, rounds, calls, tokens, cost, time, interrupted, refused, filtered, failed, paused.
+    `calls` holds the result of each call of the turn, in the order asked; `failure` says why a turn did not end
+    well. `rounds` counts how often the model was asked.
+    """
+
+    text: str
+    ended: str = "answered"
+    calls: tuple[ToolResult[Any], ...] = ()
+    usage: Usage = Usage()
+    rounds: int = 0
+    failure: Failure | None = None
+
+
+class TextDelta(Struct, frozen=True, tag_field="event", tag="text", gc=False):
+    """A piece of the answer, as the model speaks it."""
+
+    text: str
+    number: int = 0
+
+
+class ReasoningDelta(Struct, frozen=True, tag_field="event", tag="reasoning", gc=False):
+    """A piece of the model's reasoning, where the provider shows it."""
+
+    text: str
+    number: int = 0
+
+
+class CallStarted(Struct, frozen=True, tag_field="event", tag="call_started", gc=False):
+    """A call has left the plan: what it needed has ended.
+
+    `needs` and `order` are the ids of the calls that it waited for: for their results, or only for their end.
+    """
+
+    id: str
+    name: str
+    arguments: str
+    needs: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    number: int = 0
+
+
+class CallProgress(Struct, frozen=True, tag_field="event", tag="call_progress", gc=False):
+    """What a running tool says of itself: `done` of `total` (0: not known), and a note."""
+
+    id: str
+    done: float
+    total: float = 0.0
+    note: str = ""
+    number: int = 0
+
+
+class CallFinished(Struct, frozen=True, tag_field="event", tag="call_finished", gc=False):
+    """A call has ended, well or badly."""
+
+    result: ToolResult[Any]
+    number: int = 0
+
+
+class TurnFinished(Struct, frozen=True, tag_field="event", tag="turn_finished", gc=False):
+    """The last event of a turn."""
+
+    reply: Reply
+    number: int = 0
+
+
+Event = TextDelta | ReasoningDelta | CallStarted | CallProgress | CallFinished | TurnFinished

@@ -1,0 +1,85 @@
+"""How a provider that speaks like OpenAI says no, and what that comes to here.
+
+Sources: https://platform.openai.com/docs/guides/error-codes, and the answers of vLLM and llama.cpp.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+from ..failures import Failure
+
+LONGEST_REASON = 2_000
+"""Characters of a provider's own words in a failure: a proxy may answer with a page."""
+
+SERVER_ERROR = 500
+"""This status and those above say a fault of theirs, which may pass."""
+
+
+def failure_from_openai(status: int, error: object, headers: Mapping[str, str] = {}) -> Failure:
+    """What an answer with an HTTP status of 400 and above comes to; `error` is the object of that name in its body."""
+    told = error if isinstance(error, dict) else {}
+    message = str(told.get("message") or error or "no reason was given")[:LONGEST_REASON]
+    meaning = _meaning(status, (told.get("code"), told.get("type")), message)
+    said = f"the provider answered {status}: {message}"
+    if meaning.hint:
+        said = f"{said}. {meaning.hint}" if meaning.quoted else f"the provider answered {status}. {meaning.hint}"
+    after = retry_after(headers) if meaning.retryable else None
+    return Failure(meaning.code, said, retryable=meaning.retryable, retry_after=after, details={"status": status})
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, by RFC 9110 §10.2.3 and OpenAI's own `retry-after-ms`; a date counts from the answer's own."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) * unit
+        except ValueError:
+            continue
+        return max(seconds, 0.0) if math.isfinite(seconds) else None
+    try:
+        until, now = (parsedate_to_datetime(headers[name]) for name in ("retry-after", "date"))
+        return max((until - now).total_seconds(), 0.0)
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+class _Meaning(NamedTuple):
+    """A code of ours, what to do about it, whether to try again, and whether the provider's words may be repeated."""
+
+    code: str
+    hint: str = ""
+    retryable: bool = False
+    quoted: bool = True
+
+
+_LONG = _Meaning("context_too_long")
+_LONG_STATUS = {400, 413, 422}
+_LONG_WORDS = re.compile(r"context[ _](length|window|size)|maximum model length|prompt is too long", re.IGNORECASE)
+
+_BY_CODE: dict[object, _Meaning] = {
+    "content_filter": _Meaning("model_refused"),
+    "content_policy_violation": _Meaning("model_refused"),
+    "context_length_exceeded": _LONG,
+    "exceed_context_size_error": _LONG,
+    "insufficient_quota": _Meaning("model_failed", "The account has no credit left: waiting does not help"),
+}
+
+_BY_STATUS = {
+    401: _Meaning("model_failed", "It refused the key: set OPENAI_API_KEY, or give api_key=", quoted=False),
+    403: _Meaning("model_failed", "The key may not do this: set OPENAI_API_KEY to one that may"),
+    404: _Meaning("model_failed", "Check the name of the model, and base_url"),
+    408: _Meaning("timed_out", retryable=True),
+    409: _Meaning("model_failed", retryable=True),
+    429: _Meaning("rate_limited", retryable=True),
+}
+
+
+def _meaning(status: int, codes: tuple[object, ...], message: str) -> _Meaning:
+    for code in codes:
+        if isinstance(code, str) and code in _BY_CODE:
+            return _BY_CODE[code]
+    if status in _LONG_STATUS and _LONG_WORDS.search(message):
+        return _LONG
+    return _BY_STATUS.get(status) or _Meaning("model_failed", retryable=status >= SERVER_ERROR)

@@ -1,0 +1,96 @@
+"""What a conversation remembers: an append-only list of messages, and a view of its first n that costs nothing."""
+
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+import msgspec
+from msgspec import Struct
+
+from .failures import Failure
+from .tools import ToolCall, ToolResult, encode_json
+
+
+class SystemMessage(Struct, frozen=True, tag_field="role", tag="system", gc=False):
+    """What the application tells the model before anybody speaks."""
+
+    text: str
+
+
+class UserMessage(Struct, frozen=True, tag_field="role", tag="user", gc=False):
+    """What the user said."""
+
+    text: str
+
+
+class AssistantMessage(Struct, frozen=True, omit_defaults=True, tag_field="role", tag="assistant", gc=False):
+    """What the model answered: text, calls, or both."""
+
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
+
+
+class ToolMessage(Struct, frozen=True, omit_defaults=True, tag_field="role", tag="tool", gc=False):
+    """What one call came to, as the model reads it: `content` is JSON text; a failure stands in it as `error`."""
+
+    id: str
+    name: str
+    content: str
+    failed: bool = False
+
+
+HistoryMessage = SystemMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+class _Error(Struct, frozen=True, gc=False):
+    error: Failure
+
+
+def tool_message(result: ToolResult[object]) -> ToolMessage:
+    """How `result` is told to a model."""
+    if result.failure is None and result.content is not None:
+        return ToolMessage(result.id, result.name, result.content)
+    failure = result.failure or Failure("internal", "a result without content")
+    return ToolMessage(result.id, result.name, encode_json(_Error(failure)).decode(), failed=True)
+
+
+class History(Sequence[HistoryMessage]):
+    """The first `length` messages of a list that only grows: a snapshot that is made in constant time."""
+
+    __slots__ = ("_length", "_messages")
+
+    def __init__(self, messages: list[HistoryMessage], length: int | None = None) -> None:
+        self._messages = messages
+        self._length = len(messages) if length is None else length
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> HistoryMessage: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[HistoryMessage]: ...
+    def __getitem__(self, index: int | slice) -> HistoryMessage | list[HistoryMessage]:
+        if isinstance(index, slice):
+            return [self._messages[n] for n in range(*index.indices(self._length))]
+        if not -self._length <= index < self._length:
+            raise IndexError(index)
+        return self._messages[index % self._length]
+
+    def __iter__(self) -> Iterator[HistoryMessage]:
+        for n in range(self._length):
+            yield self._messages[n]
+
+    def continues(self, earlier: "History") -> bool:
+        """Whether this is `earlier`, perhaps with more after it: both are of one list, which only grows."""
+        return self._messages is earlier._messages and len(self) >= len(earlier)  # noqa: SLF001 - of its own class
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # equal to lists, which have no hash either
+
+    def __repr__(self) -> str:
+        return f"<History {self._length} messages>"
+
+
+decode_history = msgspec.json.Decoder(list[HistoryMessage]).decode

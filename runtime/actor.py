@@ -1,0 +1,149 @@
+"""What an actor is here: private state, one door, one supervisor.
+
+Messages reach an actor as bytes, are admitted in the order sent, and at most `limit` of them are handled at once.
+Whose task carries the handler is not part of the model: a free actor runs in its caller's task, so that deadline
+and cancellation nest by themselves, and a busy one makes its caller wait at the door.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from ..protocol.envelope import DEPTH, NO_BYTES, NO_MESSAGE, VERSION, Answer, Envelope, encode, envelopes, refusal
+from ..protocol.failures import Failure, ToolwireError, failed
+from ..protocol.messages import Failed, Message
+from .border import ends_program, fault, is_ours, plain
+from .bus.contract import Progress
+from .context import Context, Surroundings
+from .deadline import NEVER
+from .mailbox import CAPACITY, Mailbox
+
+
+class Actor:
+    """The base of every actor: it declares what it hears, and answers it.
+
+    `hears` is a union of requests; each names its own answer, so what an actor says is known from what it hears.
+    `limit` messages are handled at once (None: any number, nobody waits), `capacity` may wait. What `receive`
+    raises as ToolwireError is an answer; anything else is a crash.
+    """
+
+    hears: ClassVar[Any]
+    limit: ClassVar[int | None] = 1
+    capacity: ClassVar[int] = CAPACITY
+
+    async def receive(self, message: Any, context: Context) -> Message:
+        """Answer one message."""
+        raise NotImplementedError
+
+    async def run(self) -> None:
+        """Do something beside answering, for as long as the actor lives. Actors that have none leave this be."""
+
+
+class Gone(Actor):
+    """Stands where an actor was that had no door to close."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    async def receive(self, message: Any, context: Context) -> Message:
+        """Refuse."""
+        raise ToolwireError(failed("unreachable", self.why))
+
+
+class Cell:
+    """An actor in its place: the door, the decoder and the supervisor stay when the actor is replaced."""
+
+    __slots__ = ("actor", "crashed", "decode", "key", "mailbox", "stops", "system")
+
+    def __init__(self, system: Surroundings, actor: Actor, key: str) -> None:
+        self.system = system
+        self.actor = actor
+        self.key = key
+        self.decode = envelopes(actor.hears).decode
+        self.mailbox = Mailbox(key, actor.limit, actor.capacity) if actor.limit is not None else None
+        self.crashed: Callable[[], None] | None = None
+        self.stops: list[Callable[[], object]] = []
+
+    def hold(self) -> None:
+        """Keep messages waiting at the door."""
+        if self.mailbox is not None:
+            self.mailbox.hold()
+
+    def open(self) -> None:
+        """Let them in again."""
+        if self.mailbox is not None:
+            self.mailbox.open()
+
+    def close(self, why: str) -> None:
+        """Answer everybody who waits or comes that the actor is unreachable."""
+        if self.mailbox is not None:
+            self.mailbox.close(why)
+        else:
+            self.actor = Gone(why)
+
+    def replace(self, actor: Actor) -> None:
+        """Put `actor` in the place of the one that was here, unless the door is closed for good."""
+        if not isinstance(self.actor, Gone):
+            self.actor = actor
+
+    def stop(self) -> None:
+        """End what the actor does by itself, and close the door."""
+        for stop in self.stops:
+            stop()
+        self.close(f"{self.key} was stopped")
+
+    async def deliver(self, payload: bytes, progress: Progress) -> bytes:
+        """Handle one message: admit it, let the actor receive it, answer."""
+        try:
+            envelope = self.decode(payload)
+        except NO_MESSAGE as error:
+            number, failure = refusal(payload, error)
+            return encode(Answer(VERSION, number, Failed(failure)))
+        if envelope.version != VERSION or envelope.depth > DEPTH:
+            return encode(Answer(VERSION, envelope.id, Failed(self._unfit(envelope, payload))))
+        system, budget = self.system, envelope.budget
+        deadline = NEVER if budget is None else system.clock() + budget / 1000
+        context = Context(system, deadline, envelope.depth, envelope.path, envelope.trail, progress)
+        mailbox, entered = self.mailbox, False
+        try:
+            if mailbox is not None:
+                if not mailbox.enter_nowait():
+                    await self._enter(mailbox, context)
+                entered = True
+                if mailbox.limit == 1:
+                    context.path = (*context.path, self.key)
+            answer = await self.actor.receive(envelope.body, context)
+        except BaseException as error:
+            if is_ours(error):
+                raise
+            answer = self._answer_to(error)
+        finally:
+            if mailbox is not None and entered:
+                mailbox.leave()
+        try:
+            return encode((VERSION, envelope.id, answer))  # an Answer, field by field
+        except NO_BYTES as error:
+            return encode(Answer(VERSION, envelope.id, Failed(fault(self.key, error))))
+
+    async def _enter(self, mailbox: Mailbox, context: Context) -> None:
+        """Wait for room. A request that would wait for itself is refused at once."""
+        if self.key in context.path:
+            said = f"{self.key} is asked by a call that it is itself waiting for: it would wait for itself"
+            raise ToolwireError(failed("conflict", said))
+        await mailbox.enter()
+
+    def _unfit(self, envelope: Envelope[Any], payload: bytes) -> Failure:
+        if envelope.version != VERSION:
+            return refusal(payload, ValueError("another version"))[1]
+        return failed("limit_reached", f"requests nest deeper than {DEPTH}")
+
+    def _answer_to(self, error: BaseException) -> Failed:
+        """What an exception of the actor's comes to. What is not declared is a crash, where there is state to lose."""
+        if isinstance(error, ToolwireError):
+            return Failed(plain(error.failure))
+        if ends_program(error):
+            self.system.end(error)
+            return Failed(failed("cancelled", f"{type(error).__name__} ends the runtime", "maybe"))
+        failure = fault(self.key, error)
+        if self.crashed is not None:
+            self.crashed()
+        return Failed(failure)

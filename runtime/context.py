@@ -1,0 +1,163 @@
+"""What surrounds one message, and the way from one actor to another."""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Protocol, TypeVar
+
+import anyio
+from msgspec import Raw, Struct
+
+from ..protocol.envelope import (
+    NO_BYTES,
+    NO_MESSAGE,
+    VERSION,
+    Trail,
+    answer_of,
+    answers,
+    decode_event,
+    decode_trail,
+    encode,
+)
+from ..protocol.events import Event
+from ..protocol.failures import Failure, ToolwireError, failed
+from ..protocol.messages import Request
+from ..protocol.subjects import Kind
+from .alarms import Alarms
+from .bus.contract import Bus, BusError, Closed, Lost, Progress, Refused, TooLarge, Unreachable
+from .deadline import NEVER, Clock, sooner
+
+A = TypeVar("A")
+C = TypeVar("C", bound="Context")
+
+ids = count(1)
+
+BUS_FAILURES: dict[type[BusError], str] = {
+    Unreachable: "unreachable",
+    Refused: "overloaded",
+    TooLarge: "too_large",
+    Lost: "worker_lost",
+    Closed: "unreachable",
+}
+
+
+def bus_failure(error: BusError) -> Failure:
+    """What the bus could not do, as a failure."""
+    code = BUS_FAILURES[type(error)]
+    return failed(code, str(error), "maybe" if code == "worker_lost" else "none")
+
+
+class Surroundings(Protocol):
+    """What an actor needs of the system that it lives in."""
+
+    bus: Bus
+    clock: Clock
+    trail: Raw
+    alarms: Alarms
+    scope: type[anyio.CancelScope]
+    """The event loop's own class of cancel scopes: made directly, one costs a microsecond less."""
+
+    def breathless(self) -> bool:
+        """Whether it is time to give the loop a turn: `if system.breathless(): await checkpoint()`."""
+        ...
+
+    def end(self, error: BaseException) -> None:
+        """End the whole system, and raise `error` where it was entered."""
+        ...
+
+    def address(self, kind: Kind, name: str, instance: str = "") -> str:
+        """Where actors of that kind and name are heard; with `instance`, only the one at that end of the bus."""
+        ...
+
+
+class Door(Protocol):
+    """Whoever takes bytes and answers with bytes: an actor that is asked directly, for nobody else has to find it."""
+
+    async def deliver(self, payload: bytes, progress: Progress) -> bytes:
+        """Answer one request."""
+        ...
+
+
+class Context(Struct, eq=False, gc=True):
+    """How much time is left, whose turn it is, and the way to other actors.
+
+    `deadline` is an instant on the system's clock, `depth` the number of requests above this one, `path` the
+    one-at-a-time actors that wait for it, `listener` whoever hears events before the answer. A Struct, because one
+    is made for each message.
+    """
+
+    system: Surroundings
+    deadline: float
+    depth: int
+    path: tuple[str, ...]
+    trail: Raw
+    listener: Progress | None = None
+
+    def remaining(self) -> float | None:
+        """Seconds that are left, not below 0; None where there is no limit."""
+        deadline = self.deadline
+        return None if deadline == NEVER else max(0.0, deadline - self.system.clock())
+
+    def within(self, seconds: float | None) -> "Context":
+        """The same, with at most `seconds` left."""
+        deadline = sooner(self.deadline, seconds, self.system.clock)
+        return Context(self.system, deadline, self.depth, self.path, self.trail, self.listener)
+
+    def whose(self) -> Trail:
+        """The conversation, turn, caller and trace that this message belongs to. Raises ToolwireError if it lies."""
+        try:
+            return decode_trail(self.trail)
+        except NO_MESSAGE as error:
+            raise ToolwireError(failed("invalid_message", f"the trail is malformed: {error}")) from error
+
+    def report(self, event: Event) -> None:
+        """Tell the caller something before the answer."""
+        if self.listener is not None:
+            self.listener(encode(event))
+
+    async def ask(
+        self,
+        address: str | Door,
+        message: Request[A],
+        *,
+        to: str = "",
+        hear: Callable[[Event], None] | None = None,
+    ) -> A:
+        """Ask whoever serves `address` and wait for the answer; `hear` is told of events before it.
+
+        Raises ToolwireError with the failure that was answered, or why there was no answer.
+        """
+        system, deadline = self.system, self.deadline
+        budget = None
+        if deadline != NEVER:
+            budget = (deadline - system.clock()) * 1000
+            if budget <= 0:
+                raise ToolwireError(failed("timed_out", "no time is left", by="deadline"))
+        try:
+            # An Envelope, field by field: the tuple makes the same bytes without the object.
+            payload = encode((VERSION, next(ids), budget, self.depth + 1, self.path, self.trail, message))
+        except NO_BYTES as error:
+            raise ToolwireError(failed("invalid_message", f"this can't be sent: {error}")) from error
+        progress = None if hear is None else decoding(hear)
+        try:
+            if type(address) is str:
+                answer = await system.bus.request(address, payload, to=to, progress=progress)
+            else:
+                answer = await address.deliver(payload, progress or unheard)  # type: ignore[union-attr]  # no str
+        except BusError as error:
+            raise ToolwireError(bus_failure(error)) from error
+        said: A = answer_of(answers(type(message)), answer)
+        return said
+
+
+def decoding(hear: Callable[[Event], None]) -> Progress:
+    """`hear` as whoever hears bytes."""
+    return lambda told: hear(decode_event(told))
+
+
+def unheard(_told: bytes) -> None:
+    """Hears events that nobody asked for."""
+
+
+def outside(system: Any, trail: Raw | None = None) -> Context:
+    """The context of somebody who is no actor: no limit, nobody's turn unless `trail` says whose."""
+    return Context(system, NEVER, 0, (), system.trail if trail is None else trail)

@@ -1,0 +1,262 @@
+"""The actor system: spawns actors on a bus, supervises them, stops them. It knows no tool and no model."""
+
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from ..protocol.envelope import EMPTY_TRAIL, told
+from ..protocol.failures import Misuse, failed
+from ..protocol.messages import Message
+from ..protocol.subjects import Kind, subject
+from .actor import Actor, Cell
+from .alarms import Alarms
+from .border import ends_program, is_cancellation, is_ours, log, traced
+from .bus.contract import Bus, Stop
+from .context import Context, outside
+from .deadline import Clock, loop_clock
+from .supervisor import RestartPolicy, Supervisor
+
+BREATH = 0.001
+"""Seconds of work without a turn for the loop. A turn costs 6 µs or more, which a call of 15 µs should not pay."""
+
+
+class Ref:
+    """An actor that was spawned: where it is heard, and how to stop it."""
+
+    __slots__ = ("_stops", "addresses", "cell")
+
+    def __init__(self, cell: Cell, addresses: tuple[str, ...], stops: list[Stop]) -> None:
+        self.cell = cell
+        self.addresses = addresses
+        self._stops = stops
+
+    def __repr__(self) -> str:
+        return f"<Ref {type(self.cell.actor).__name__} {self.cell.key}>"
+
+    async def stop(self) -> None:
+        """Take no new message. Those that run go on; those that wait are answered `unreachable`."""
+        stops, self._stops = self._stops, []
+        for stop in stops:
+            await stop()
+        self.cell.stop()
+
+
+class ActorSystem:
+    """Actors on one bus, in one process, on one event loop. Nothing that it started outlives `async with`."""
+
+    def __init__(self, bus: Bus, *, namespace: str = "default") -> None:
+        self.bus = bus
+        self.namespace = namespace
+        self.trail = EMPTY_TRAIL
+        self.clock: Clock
+        self.alarms: Alarms
+        self.scope: type[anyio.CancelScope]
+        self.tasks: TaskGroup
+        self.open = False
+        self._refs: dict[str, Ref] = {}
+        self._ended_by: BaseException | None = None
+        self._breathe_at = 0.0
+
+    def __repr__(self) -> str:
+        return f"<ActorSystem {self.bus.url} [actors: {len(self._refs)}]>"
+
+    async def __aenter__(self) -> Self:
+        self.clock = loop_clock()
+        await self.bus.__aenter__()
+        self.tasks = anyio.create_task_group()
+        await self.tasks.__aenter__()
+        self.alarms = Alarms(self.clock)
+        self.scope = type(anyio.CancelScope())
+        self.tasks.start_soon(self.alarms.run)
+        self.open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self.open = False
+        with anyio.CancelScope(shield=True):
+            for ref in reversed(list(self._refs.values())):
+                await ref.stop()
+        self.tasks.cancel_scope.cancel()
+        # What the program itself raised is its own, and goes on as it is; a group would wrap it.
+        ours = error is None or is_cancellation(error)
+        try:
+            swallowed = await self.tasks.__aexit__(*((kind, error, trace) if ours else (None, None, None)))
+        finally:
+            await self.bus.__aexit__(kind, error, trace)
+        if self._ended_by is not None:
+            raise self._ended_by
+        return swallowed if ours else None
+
+    def breathless(self) -> bool:
+        """Whether it is time to give the loop a turn: `if system.breathless(): await checkpoint()`.
+
+        Whoever may go on for long without ever suspending (a scripted turn, a batch of quick calls) asks here: else
+        no deadline would fire, no cancellation arrive, and nobody else would be served.
+        """
+        now = self.clock()
+        if now < self._breathe_at:
+            return False
+        self._breathe_at = now + BREATH
+        return True
+
+    def end(self, error: BaseException) -> None:
+        """End the whole system, and raise `error` where it was entered."""
+        self._ended_by = error
+        self.tasks.cancel_scope.cancel()
+
+    def address(self, kind: Kind, name: str, instance: str = "") -> str:
+        """Where actors of that kind and name are heard; with `instance`, only the one at that end of the bus."""
+        return subject(self.namespace, kind, name, instance)
+
+    def context(self, seconds: float | None = None) -> Context:
+        """The context of somebody who is no actor."""
+        return outside(self).within(seconds)
+
+    def private(self, actor: Actor, key: str) -> Cell:
+        """An actor that nobody has to find: whoever holds the cell asks it, and when nobody does it is gone."""
+        if not self.open:
+            raise Misuse(failed("unreachable", "the runtime is closed"))
+        return Cell(self, actor, key)
+
+    async def publish(self, address: str, message: Message) -> None:
+        """Tell everybody who listens to `address`."""
+        await self.bus.publish(address, told(message))
+
+    async def spawn(
+        self,
+        actor: Actor | Callable[[], Actor],
+        *addresses: str,
+        shared: frozenset[str] = frozenset(),
+        policy: RestartPolicy = RestartPolicy(),  # noqa: B008 - an immutable value
+    ) -> Ref:
+        """Start an actor, heard at `addresses`; those in `shared` may be served by other ends too.
+
+        Given a factory, a crashed actor is built anew by it; given an instance, its state stays as it is. Raises
+        Misuse if one of the addresses is taken in this process.
+        """
+        if not self.open:
+            raise Misuse(failed("unreachable", "the runtime is closed"))
+        factory = None if isinstance(actor, Actor) else actor
+        instance = actor if isinstance(actor, Actor) else actor()
+        cell = Cell(self, instance, addresses[0])
+        stops: list[Stop] = []
+        ref = Ref(cell, addresses, stops)
+        for address in addresses:
+            if address in self._refs:
+                raise Misuse(failed("conflict", f"{address} is served here already"))
+        has_run = type(instance).run is not Actor.run
+        if factory is not None or has_run:
+            Keeper(self, cell, factory, Supervisor(policy)).keep(has_run=has_run)
+        try:
+            for address in addresses:
+                stop = await self.bus.serve(address, cell.deliver, shared=address in shared)
+                stops.append(self._forgetting(address, stop))
+                self._refs[address] = ref
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await ref.stop()
+            raise
+        return ref
+
+    def _forgetting(self, address: str, stop: Stop) -> Stop:
+        def forget() -> Awaitable[None]:
+            self._refs.pop(address, None)
+            return stop()
+
+        return forget
+
+
+class Keeper:
+    """Keeps one cell alive: builds a new actor from the factory when the old one has crashed or its `run` ended."""
+
+    def __init__(
+        self, system: ActorSystem, cell: Cell, factory: Callable[[], Actor] | None, supervisor: Supervisor
+    ) -> None:
+        self.system = system
+        self.cell = cell
+        self.factory = factory
+        self.supervisor = supervisor
+        self._life: anyio.CancelScope | None = None
+
+    def keep(self, *, has_run: bool) -> None:
+        """Start what the actor does by itself, and be told of crashes."""
+        if self.factory is not None:
+            self.cell.crashed = self._crashed
+        if has_run:
+            scope = anyio.CancelScope()
+            self.cell.stops.append(scope.cancel)
+            self.system.tasks.start_soon(self._run, scope)
+
+    def _crashed(self) -> None:
+        pause = self.supervisor.after_end(self.system.clock(), crashed=True)
+        if pause == 0.0 and self._replace():
+            return
+        self.cell.hold()
+        if pause is None or not self.system.open:
+            self.cell.close(f"{self.cell.key} crashed too often")
+        else:
+            self.system.tasks.start_soon(self._replace_after, pause)
+
+    async def _replace_after(self, pause: float) -> None:
+        await anyio.sleep(pause)
+        if self._replace():
+            self.cell.open()
+        else:
+            self._crashed()
+
+    def _replace(self) -> bool:
+        """Put a new actor in the place of the old one, whose `run` then ends. False if the factory raised."""
+        if self.factory is None:
+            return True
+        try:
+            self.cell.replace(self.factory())
+        except Exception as error:  # noqa: BLE001 - whatever it raised, it counts as a crash
+            log.error("%s: its factory raised %s", self.cell.key, traced(error))
+            return False
+        if self._life is not None:
+            self._life.cancel()
+        return True
+
+    async def _run(self, scope: anyio.CancelScope) -> None:
+        with scope:
+            while True:
+                crashed = await self._lived()
+                if crashed is not None and not await self._again(crashed=crashed):
+                    return
+
+    async def _lived(self) -> bool | None:
+        """Let the actor do what it does by itself: True if it crashed, None if another has taken its place."""
+        actor = self.cell.actor
+        try:
+            with anyio.CancelScope() as self._life:
+                await actor.run()
+                return False
+        except BaseException as error:
+            if is_ours(error):
+                raise
+            if ends_program(error):
+                self.system.end(error)
+            log.error("%s: its run() raised %s", self.cell.key, traced(error))
+            return True
+        finally:
+            self._life = None
+        return None
+
+    async def _again(self, *, crashed: bool) -> bool:
+        """What the supervisor says of the actor's end. False if there is no next start."""
+        while True:
+            pause = self.supervisor.after_end(self.system.clock(), crashed=crashed)
+            if pause is None:
+                self.cell.close(f"{self.cell.key} {'crashed too often' if crashed else 'has ended'}")
+                return False
+            self.cell.hold()
+            await anyio.sleep(pause)
+            if self._replace():
+                self.cell.open()
+                return True
+            crashed = True

@@ -1,0 +1,125 @@
+import pytest
+
+from toolwire.actors.models.contract import ModelReply, ModelRequest, StreamingModel
+from toolwire.actors.models.scripted import Scripted, scripted
+from toolwire.protocol.events import TextDelta, Usage
+from toolwire.protocol.failures import Misuse, ToolwireError
+from toolwire.protocol.history import History, HistoryMessage, UserMessage
+from toolwire.protocol.tools import ToolCall
+
+pytestmark = pytest.mark.anyio
+
+REQUEST = ModelRequest([UserMessage("?")])
+
+
+async def spoken(model: Scripted, request: ModelRequest = REQUEST) -> list[object]:
+    async with model.stream(request) as events:
+        return [event async for event in events]
+
+
+async def test_each_kind_of_step() -> None:
+    mine = ToolCall("mine", "search", {"q": 1})
+    whole = ModelReply("whole", usage=Usage(3, 4), finish="length")
+    model = scripted([
+        "text",
+        ("get_weather", {"city": "Paris"}),
+        ("torn", '{"a": '),
+        ("now",),
+        mine,
+        ["beside ", ("a", {}), mine, "it", ("b", {})],
+        whole,
+        [],
+    ])  # fmt: skip
+    replies = [await model.complete(REQUEST) for _ in range(8)]
+    assert replies == [
+        ModelReply("text"),
+        ModelReply("", (ToolCall("call_1", "get_weather", {"city": "Paris"}),), finish="calls"),
+        ModelReply("", (ToolCall("call_2", "torn", '{"a": '),), finish="calls"),
+        ModelReply("", (ToolCall("call_3", "now", {}),), finish="calls"),
+        ModelReply("", (mine,), finish="calls"),
+        ModelReply("beside it", (ToolCall("call_4", "a", {}), mine, ToolCall("call_5", "b", {})), finish="calls"),
+        whole,
+        ModelReply(""),
+    ]
+
+
+async def test_made_up_ids_keep_clear_of_given_ones() -> None:
+    model = scripted([("a", {}), ToolCall("call_1", "b"), [("c", {}), ToolCall("call_3", "d")], ("e", {})])
+    ids = [call.id for _ in range(4) for call in (await model.complete(REQUEST)).calls]
+    assert ids == ["call_2", "call_1", "call_4", "call_3", "call_5"]
+
+
+async def test_functions_of_the_request() -> None:
+    async def later(request: ModelRequest) -> str:
+        return f"{len(request.messages)} messages"
+
+    model = scripted([lambda request: ("echo", {"heard": len(request.messages)}), later])
+    assert (await model.complete(REQUEST)).calls == (ToolCall("call_1", "echo", {"heard": 1}),)
+    assert (await model.complete(REQUEST)).text == "1 messages"
+
+
+async def test_what_a_function_gives_is_checked_too() -> None:
+    model = scripted([lambda _: {"no": "step"}])  # type: ignore[list-item,return-value]  # that is what is tested
+    with pytest.raises(Misuse, match="step 1"):
+        await model.complete(REQUEST)
+
+
+async def test_exceptions_are_raised() -> None:
+    model = scripted([ConnectionError("down"), "up"])
+    with pytest.raises(ConnectionError, match="down"):
+        await model.complete(REQUEST)
+    assert (await model.complete(REQUEST)).text == "up"
+
+
+async def test_the_end_of_the_script_is_a_typed_failure() -> None:
+    model = scripted(["only"])
+    await model.complete(REQUEST)
+    with pytest.raises(ToolwireError, match="the script has 1 steps and was asked for step 2") as raised:
+        await model.complete(REQUEST)
+    assert raised.value.failure.code == "model_failed"
+    with pytest.raises(ToolwireError, match="step 3"):
+        await spoken(model)
+
+
+async def test_requests_show_what_was_sent_then() -> None:
+    messages: list[HistoryMessage] = [UserMessage("one")]
+    model = scripted(["a", "b"])
+    await model.complete(ModelRequest(History(messages)))
+    messages.append(UserMessage("two"))
+    await spoken(model, ModelRequest(History(messages)))
+    assert [list(request.messages) for request in model.requests] == [messages[:1], messages]
+
+
+@pytest.mark.parametrize("text", ["", "one", "  two  words\n", "Grüße 🌤"])
+async def test_the_words_of_a_stream_are_its_text(text: str) -> None:
+    *deltas, reply = await spoken(scripted([[text, ("a", {})]]))
+    assert "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)) == text
+    assert len(deltas) == len(text.split())
+    assert reply == ModelReply(text, (ToolCall("call_1", "a", {}),), finish="calls")
+
+
+async def test_a_stream_can_be_left() -> None:
+    model = scripted(["one two three", "next"])
+    async with model.stream(REQUEST) as events:
+        assert await anext(events) == TextDelta("one ")
+    with pytest.raises(StopAsyncIteration):
+        await anext(events)
+    assert (await model.complete(REQUEST)).text == "next"
+
+
+@pytest.mark.parametrize("step", [7, None, ("a", 1), ("a", {}, {}), [["nested"]], {"a": 1}], ids=repr)
+async def test_what_is_no_step_is_refused_with_its_place(step: object) -> None:
+    with pytest.raises(Misuse, match="step 2"):
+        scripted(["fine", step])  # type: ignore[list-item]  # that is what is tested
+
+
+async def test_a_text_is_no_script() -> None:
+    with pytest.raises(Misuse, match="list of steps"):
+        scripted("hello")
+
+
+async def test_repr_and_contract() -> None:
+    model = scripted(["a", "b"])
+    await model.complete(REQUEST)
+    assert repr(model) == "<Scripted [steps: 2 | spoken: 1]>"
+    assert isinstance(model, StreamingModel)

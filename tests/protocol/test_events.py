@@ -1,0 +1,71 @@
+"""Events as JSON and as msgpack: what a program reads is what was said."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolwire.protocol.envelope import decode_event, encode
+from toolwire.protocol.events import (
+    CallFinished,
+    CallProgress,
+    CallStarted,
+    Event,
+    ReasoningDelta,
+    Reply,
+    TextDelta,
+    TurnFinished,
+    Usage,
+)
+from toolwire.protocol.failures import failed
+from toolwire.protocol.tools import ToolResult
+
+EVENTS: list[tuple[Event, dict[str, Any]]] = [
+    (TextDelta("hi", 1), {"event": "text", "text": "hi", "number": 1}),
+    (ReasoningDelta("hm", 2), {"event": "reasoning", "text": "hm", "number": 2}),
+    (
+        CallStarted("1", "t", "{}", ("0",), (), 3),
+        {"event": "call_started", "id": "1", "name": "t", "arguments": "{}", "needs": ["0"], "order": [], "number": 3},
+    ),
+    (
+        CallProgress("1", 1.0, 2.0, "half", 4),
+        {"event": "call_progress", "id": "1", "done": 1.0, "total": 2.0, "note": "half", "number": 4},
+    ),
+    (
+        CallFinished(ToolResult("1", "t", "42"), 5),
+        {"event": "call_finished", "result": {"id": "1", "name": "t", "content": "42"}, "number": 5},
+    ),
+    (
+        TurnFinished(Reply("42", usage=Usage(1, 2), rounds=2), 6),
+        {
+            "event": "turn_finished",
+            "reply": {"text": "42", "usage": {"input_tokens": 1, "output_tokens": 2}, "rounds": 2},
+            "number": 6,
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "json"), EVENTS, ids=lambda value: type(value).__name__)
+def test_the_json_of_each_event(event: Event, json: dict[str, Any]) -> None:
+    assert msgspec.json.decode(msgspec.json.encode(event)) == json
+    assert msgspec.json.decode(msgspec.json.encode(event), type=Event) == event
+    assert decode_event(encode(event)) == event
+
+
+def test_every_event_is_here() -> None:
+    assert {type(event) for event, _ in EVENTS} == set(Event.__args__)
+
+
+def test_a_reply_that_failed_tells_why() -> None:
+    reply = Reply("", "time", failure=failed("timed_out", "late"))
+    assert msgspec.json.decode(msgspec.json.encode(reply), type=Reply) == reply
+
+
+@given(st.lists(st.builds(Usage, st.integers(0, 10**9), st.integers(0, 10**9))))
+def test_usage_adds_up(parts: list[Usage]) -> None:
+    total = sum(parts, Usage())
+    assert total.input_tokens == sum(part.input_tokens for part in parts)
+    assert total.output_tokens == sum(part.output_tokens for part in parts)

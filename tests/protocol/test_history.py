@@ -1,0 +1,85 @@
+"""The history as a snapshot of a list that grows, and what a model is told of a call's end."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolwire.protocol.failures import Failure, failed
+from toolwire.protocol.history import (
+    AssistantMessage,
+    History,
+    HistoryMessage,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+    decode_history,
+    tool_message,
+)
+from toolwire.protocol.tools import ToolCall, ToolResult
+
+MESSAGES: list[HistoryMessage] = [
+    SystemMessage("be kind"),
+    UserMessage("hello"),
+    AssistantMessage("", (ToolCall("1", "t", "{}"),)),
+    ToolMessage("1", "t", "42"),
+    AssistantMessage("42"),
+]
+
+
+@given(st.lists(st.text()), st.integers(0, 10), st.integers(-12, 12), st.slices(12))
+def test_a_snapshot_is_the_list_as_it_was(texts: list[str], more: int, index: int, part: slice) -> None:
+    messages: list[HistoryMessage] = [UserMessage(text) for text in texts]
+    was = list(messages)
+    history = History(messages)
+    messages += [UserMessage("later")] * more
+    assert len(history) == len(was)
+    assert list(history) == was
+    assert history == was
+    assert history[part] == was[part]
+    if -len(was) <= index < len(was):
+        assert history[index] == was[index]
+    else:
+        with pytest.raises(IndexError):
+            history[index]
+
+
+def test_a_history_is_equal_to_what_holds_the_same_and_has_no_hash() -> None:
+    history = History(MESSAGES, 2)
+    assert history == MESSAGES[:2]
+    assert history == History(list(MESSAGES), 2)
+    assert history != MESSAGES
+    assert history != "no history"
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(history)
+    assert repr(history) == "<History 2 messages>"
+
+
+def test_a_history_survives_json() -> None:
+    assert decode_history(msgspec.json.encode(MESSAGES)) == MESSAGES
+
+
+def test_each_role_is_its_tag() -> None:
+    assert [message["role"] for message in msgspec.json.decode(msgspec.json.encode(MESSAGES))] == [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+    ]
+
+
+def test_a_model_reads_a_result_as_it_is_and_a_failure_as_error() -> None:
+    assert tool_message(ToolResult("1", "t", '{"a":1}')) == ToolMessage("1", "t", '{"a":1}')
+    failure = failed("invalid_arguments", "no city", errors=[{"pointer": "/city"}])
+    told = tool_message(ToolResult("1", "t", failure=failure))
+    assert told.failed
+    read = msgspec.json.decode(told.content)
+    assert list(read) == ["error"]
+    assert msgspec.convert(read["error"], Failure) == failure
+
+
+def test_a_result_without_either_is_told_as_a_fault() -> None:
+    told = tool_message(ToolResult("1", "t"))
+    assert told.failed
+    assert msgspec.json.decode(told.content)["error"]["code"] == "internal"
