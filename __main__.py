@@ -8,9 +8,10 @@ def main() -> int:
     try:
         from .actors.gateways.cli.app import main as command_line  # noqa: PLC0415 - cyclopts and rich are an extra
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"cyclopts", "rich"}:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in {"cyclopts", "rich"}:
             raise
-        print(f"toolwire: the command line needs {error.name}: pip install 'toolwire[cli]'", file=sys.stderr)
+        print(f"toolwire: the command line needs {missing}: pip install 'toolwire[cli]'", file=sys.stderr)
         return 2
     return command_line()
 

@@ -22,6 +22,7 @@ from ..protocol.tools import ToolCall, ToolResult
 from ..runtime.alarms import Alarms
 from ..runtime.context import Surroundings
 from ..runtime.deadline import NEVER
+from .dispatch import timed_out
 
 Runner = Callable[[int, str, float], Awaitable[ToolResult[Any]]]
 """Runs the call at a position, with these arguments, until that deadline (for which whoever calls it sees)."""
@@ -146,13 +147,6 @@ class Batch:
     def _failed(self, position: int, failure: Failure, attempts: int = 0, seconds: float = 0.0) -> ToolResult[Any]:
         call = self.calls[position]
         return ToolResult(call.id, call.name, None, failure, attempts, seconds)
-
-
-def timed_out(call: ToolCall, limit: float, seconds: float) -> ToolResult[Any]:
-    """The result of a call that was stopped after `seconds`, for its limit was `limit`."""
-    said = f"the call took longer than {limit:g} s, and was stopped"
-    failure = failed("timed_out", said, "maybe", by="call", seconds=limit)
-    return ToolResult(call.id, call.name, None, failure, 1, seconds)
 
 
 PENDING: ToolResult[Any] = ToolResult("", "", None, failed("internal", "the call has not ended"))

@@ -12,6 +12,7 @@ from ..protocol.events import CallProgress, Event, ReasoningDelta, Reply, TextDe
 from ..protocol.failures import ToolwireError
 from ..protocol.history import History
 from ..protocol.messages import Say
+from ..runtime.border import is_cancellation
 from ..runtime.context import Context, Door
 from .conversation import Conversation
 
@@ -96,7 +97,10 @@ class TurnStream:
         if tasks is None:
             return None
         tasks.cancel_scope.cancel()
-        return await tasks.__aexit__(kind, error, trace)
+        # What the program itself raised is its own, and goes on as it is; a group would wrap it.
+        ours = error is None or is_cancellation(error)
+        swallowed = await tasks.__aexit__(*((kind, error, trace) if ours else (None, None, None)))
+        return swallowed if ours else None
 
     def __aiter__(self) -> Self:
         return self

@@ -1,7 +1,7 @@
 """What a tool may know of the call that it serves, and do on its behalf."""
 
 from logging import LoggerAdapter, getLogger
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -12,10 +12,16 @@ from ..protocol.messages import CallTool, RunBatch
 from ..protocol.tools import ToolCall, ToolResult
 from ..runtime import context
 
-if TYPE_CHECKING:
-    from .tool import Tool
-
 logger = getLogger("toolwire.tools")
+
+
+class Named(Protocol):
+    """A tool, for who only needs to know what it is called."""
+
+    @property
+    def name(self) -> str:
+        """What a model calls it."""
+        ...
 
 
 class Context(context.Context, eq=False):
@@ -43,7 +49,7 @@ class Context(context.Context, eq=False):
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt of this call, and for no other call."""
-        return f"{self.whose().turn}/{self.message.id}"
+        return f"{self.whose().turn}/{self.message.number:x}"
 
     @property
     def conversation(self) -> str:
@@ -66,7 +72,7 @@ class Context(context.Context, eq=False):
         if self.message.events:
             self.report(CallProgress(self.call_id, done, total, note))
 
-    async def call(self, tool: "Tool[Any] | str", arguments: dict[str, Any] | None = None) -> ToolResult[Any]:
+    async def call(self, tool: Named | str, arguments: dict[str, Any] | None = None) -> ToolResult[Any]:
         """Call another tool inside this call's time, trace and cancellation."""
         name = tool if isinstance(tool, str) else tool.name
         self.calls += 1

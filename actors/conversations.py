@@ -17,6 +17,7 @@ from .model import ModelActor
 from .models import model_from
 from .models.contract import Model
 from .services import Services
+from .tool import Tool
 
 
 class Conversations:
@@ -29,6 +30,7 @@ class Conversations:
         self._outside = outside
         self._chats: dict[str, Chat] = {}
         self._models: dict[Any, tuple[dict[type, str], object, Model]] = {}
+        self._agents: dict[int, tuple[Agent, Tool[str]]] = {}
         self._numbers = count(1)
 
     def __len__(self) -> int:
@@ -90,8 +92,13 @@ class Conversations:
         return tuple(patterns) or ("",)
 
     def as_tool(self, thing: Any) -> Any:
-        """An agent as the tool that it can be; anything else as it is."""
-        return agent_tool(thing, self.open) if isinstance(thing, Agent) else thing
+        """An agent as the tool that it can be, always the same one; anything else as it is."""
+        if not isinstance(thing, Agent):
+            return thing
+        known = self._agents.get(id(thing))
+        if known is None:
+            known = self._agents[id(thing)] = (thing, agent_tool(thing, self.open))
+        return known[1]
 
     async def close(self) -> None:
         """Close the connections of models that were made from their names."""

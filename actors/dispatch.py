@@ -1,6 +1,8 @@
 """The way of one call: check it, find who serves it, send it, and make a result of whatever comes back."""
 
+import secrets
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Any
 
 from ..protocol.events import Event
@@ -13,8 +15,11 @@ from .catalogue import Catalogue, Entry
 NOTHING_RAN = {"unreachable", "overloaded"}
 """After these another worker may be asked, whatever the tool is: they prove that nothing ran."""
 
-GONE = {"unreachable", "worker_lost"}
-"""After these whoever was asked is taken for gone."""
+numbers = count(secrets.randbits(62))
+"""One for each call. Ids will not do: a model may use one again in its next response, and a program in its next run."""
+
+CALL_SECONDS = 30.0
+"""The time limit of a call whose tool names none."""
 
 Settle = Callable[[], Awaitable[None]]
 """Waits until whoever serves tools has had time to say so."""
@@ -24,14 +29,45 @@ class Dispatcher:
     """Brings one call to whoever serves its tool. Any number may be on their way at once.
 
     Arguments are checked before they are sent; a tool that is served in this very process checks them itself, as it
-    decodes them into its own types, so that they are looked at once.
+    decodes them into its own types, so that they are looked at once. Without a `validator` to ask they are checked
+    right here.
     """
 
-    def __init__(self, catalogue: Catalogue, validator: str, here: str, settle: Settle | None = None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        validator: str,
+        here: str,
+        settle: Settle | None = None,
+        call_seconds: float = CALL_SECONDS,
+    ) -> None:
         self.catalogue = catalogue
         self.validator = validator
         self.here = here
         self.settle = settle
+        self.call_seconds = call_seconds
+
+    def seconds(self, name: str, asked: float | None) -> float:
+        """The time limit of a call to `name`: what was asked, else what the tool says, else the default."""
+        if asked is not None:
+            return asked
+        entry = self.catalogue.entries.get(name)
+        return self.call_seconds if entry is None or entry.spec.timeout is None else entry.spec.timeout
+
+    async def run(
+        self, call: ToolCall, seconds: float, context: Context, hear: Callable[[Event], None] | None
+    ) -> ToolResult[Any]:
+        """Run one call to its end, within `seconds` and the time that `context` has left, which is cut to it."""
+        system = context.system
+        began = system.clock()
+        context.deadline = deadline = min(began + seconds, context.deadline)
+        with system.scope() as scope:
+            system.alarms.set(scope, deadline)
+            try:
+                return await self.dispatch(call, call.text(), context, hear)
+            finally:
+                system.alarms.unset(scope, deadline)
+        return timed_out(call, deadline - began, system.clock() - began)
 
     async def dispatch(
         self, call: ToolCall, arguments: str, context: Context, hear: Callable[[Event], None] | None
@@ -40,6 +76,7 @@ class Dispatcher:
         clock = context.system.clock
         began = clock()
         attempts = 0
+        number = next(numbers)
         entry = self.catalogue.entries.get(call.name)
         try:
             if entry is None and self.settle is not None:
@@ -47,26 +84,42 @@ class Dispatcher:
                 entry = self.catalogue.entries.get(call.name)
             targets = self._targets(call.name, entry, context)
             if entry is not None and targets[0][1] != self.here:
-                checked = await context.ask(self.validator, CheckCall(call.name, arguments))
-                arguments = checked.arguments or arguments
+                arguments = await self._checked(entry, arguments, context)
         except ToolwireError as error:
             return ToolResult(call.id, call.name, None, error.failure, 0, clock() - began)
         failure = None
         for address, instance in targets:
             attempts += 1
             try:
-                message = CallTool(call.id, call.name, arguments, attempts, hear is not None)
+                message = CallTool(call.id, call.name, arguments, attempts, hear is not None, number)
                 ended = await context.ask(address, message, to=instance, hear=hear)
             except ToolwireError as error:
                 failure = error.failure
             else:
                 return result(call, ended, attempts, clock() - began)
-            if instance and failure.code in GONE:
-                self.catalogue.forget(instance)
+            if instance and instance != self.here:
+                self._gone(call.name, instance, failure)
             if not another(failure, entry):
                 break
         failure = self._not_sent(call.name, failure, entry)
         return ToolResult(call.id, call.name, None, failure, attempts, clock() - began)
+
+    async def _checked(self, entry: Entry, arguments: str, context: Context) -> str:
+        """The arguments as they are to be sent. Raises ToolwireError with all that is wrong with them."""
+        if self.validator:
+            checked = await context.ask(self.validator, CheckCall(entry.spec.name, arguments))
+            return checked.arguments or arguments
+        failure = entry.checker.judge(arguments)
+        if failure is not None:
+            raise ToolwireError(failure)
+        return arguments
+
+    def _gone(self, name: str, instance: str, failure: Failure) -> None:
+        """What is known no longer: that `instance` serves the tool, or that it is there at all."""
+        if failure.code == "unreachable":
+            self.catalogue.remove(name, instance)
+        elif failure.code == "worker_lost":
+            self.catalogue.forget(instance)
 
     def _targets(self, name: str, entry: Entry | None, context: Context) -> list[tuple[str, str]]:
         """Address and instance of each who serves the tool; nobody known: the door for strangers."""
@@ -89,6 +142,13 @@ class Dispatcher:
             )
             return failed("worker_lost", said, "maybe", cause=last.message)
         return last
+
+
+def timed_out(call: ToolCall, limit: float, seconds: float) -> ToolResult[Any]:
+    """The result of a call that was stopped after `seconds`, for its limit was `limit`."""
+    said = f"the call took longer than {limit:g} s, and was stopped"
+    failure = failed("timed_out", said, "maybe", by="call", seconds=limit)
+    return ToolResult(call.id, call.name, None, failure, 1, seconds)
 
 
 def another(failure: Failure, entry: Entry | None) -> bool:

@@ -1,19 +1,23 @@
 """The executor: a shell around `protocol.plan`. It brings every call of a response to its end."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
+from msgspec.structs import replace
+
 from ..protocol.events import CallFinished, CallStarted, Event
+from ..protocol.failures import failed
 from ..protocol.messages import BatchEnded, RunBatch
 from ..protocol.plan import Plan
 from ..protocol.tools import ToolResult
 from ..runtime.actor import Actor
 from ..runtime.context import Context
 from ..runtime.tracing import Tracing
-from .batch import Batch, timed_out
+from .batch import Batch
 from .dispatch import Dispatcher
 
-CALL_SECONDS = 30.0
+WIDEST = 4
+"""Bytes that a character of UTF-8 may take."""
 
 
 class Executor(Actor):
@@ -22,10 +26,9 @@ class Executor(Actor):
     hears = RunBatch
     limit: ClassVar[int | None] = None
 
-    def __init__(self, dispatcher: Dispatcher, tracing: Tracing, call_seconds: float = CALL_SECONDS) -> None:
+    def __init__(self, dispatcher: Dispatcher, tracing: Tracing) -> None:
         self.dispatcher = dispatcher
         self.tracing = tracing
-        self.call_seconds = call_seconds
 
     async def receive(self, message: RunBatch, context: Context) -> BatchEnded:
         """Run the batch; one result for each call, in call order, whatever happens."""
@@ -34,7 +37,7 @@ class Executor(Actor):
         errand = Errand(self, message, context)
         batch = Batch(errand.plan, message.calls, errand.run, errand.seconds, context.system, errand.ended)
         await batch.run()
-        return BatchEnded(tuple(batch.results))
+        return BatchEnded(fitted(batch.results, context.system.bus.largest // 2))
 
     def _is_plain(self, message: RunBatch) -> bool:
         """Whether the first call needs no plan: it waits for nobody, and nothing about it is to be refused."""
@@ -44,31 +47,15 @@ class Executor(Actor):
 
     async def _alone(self, message: RunBatch, context: Context) -> ToolResult[Any]:
         """Most responses have one call: it needs no plan, no task and no follower."""
-        call, system = message.calls[0], context.system
-        arguments, limit = call.text(), self.seconds(call.name, message.timeout)
-        began = system.clock()
-        context.deadline = deadline = min(began + limit, context.deadline)
+        call = message.calls[0]
         hear = context.report if message.events else None
         if hear is not None:
-            hear(CallStarted(call.id, call.name, arguments))
-        with system.scope() as scope:
-            system.alarms.set(scope, deadline)
-            try:
-                result = await self.dispatcher.dispatch(call, arguments, context, hear)
-            finally:
-                system.alarms.unset(scope, deadline)
-        if scope.cancelled_caught:
-            result = timed_out(call, limit, system.clock() - began)
+            hear(CallStarted(call.id, call.name, call.text()))
+        seconds = self.dispatcher.seconds(call.name, message.timeout)
+        result = await self.dispatcher.run(call, seconds, context, hear)
         if hear is not None:
             hear(CallFinished(result))
         return result
-
-    def seconds(self, name: str, asked: float | None) -> float:
-        """The time limit of a call to `name`: what was asked, else what the tool says, else the default."""
-        if asked is not None:
-            return asked
-        entry = self.dispatcher.catalogue.entries.get(name)
-        return self.call_seconds if entry is None or entry.spec.timeout is None else entry.spec.timeout
 
 
 class Errand:
@@ -91,7 +78,7 @@ class Errand:
 
     def seconds(self, name: str) -> float:
         """The time limit of a call to `name`."""
-        return self.executor.seconds(name, self.message.timeout)
+        return self.executor.dispatcher.seconds(name, self.message.timeout)
 
     def run(self, position: int, arguments: str, deadline: float) -> Awaitable[ToolResult[Any]]:
         """Bring the call at `position` to its end."""
@@ -118,3 +105,20 @@ class Errand:
 
     def _tell(self, result: ToolResult[Any]) -> None:
         self.context.report(CallFinished(result))
+
+
+def fitted(results: Sequence[ToolResult[Any]], room: int) -> tuple[ToolResult[Any], ...]:
+    """`results`, with at most `room` bytes of content: they go on in one message, and what is over fails alone."""
+    if sum(len(result.content) for result in results if result.content is not None) * WIDEST <= room:
+        return tuple(results)
+    fit: list[ToolResult[Any]] = []
+    for result in results:
+        size = len(result.content.encode()) if result.content is not None else 0
+        if size <= room:
+            room -= size
+            fit.append(result)
+        else:
+            said = "the tool did its work, but the results of this response are too large together: ask for less at once"
+            failure = failed("too_large", said, "done", size=size)
+            fit.append(replace(result, content=None, failure=failure))
+    return tuple(fit)

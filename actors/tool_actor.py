@@ -78,9 +78,20 @@ class ToolActor(Actor):
     async def _in_thread(self, work: Callable[[], Any], trace: Callable[[], object] | None) -> Any:
         if trace is not None:
             work = partial(after, trace, work)
-        value = await run_sync(work, abandon_on_cancel=True, limiter=self.workshop.threads)
+        outcome = partial(settled, work)
+        value, error = await run_sync(outcome, abandon_on_cancel=True, limiter=self.workshop.threads)
+        if error is not None:
+            raise error
         # A decorator that is not async, around a function that is, can be told only by what it gives.
         return await isolated(value, trace) if iscoroutine(value) else value
+
+
+def settled(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """What `work` gave or raised, as a value: event loops take some of both for their own (GeneratorExit, coroutines)."""
+    try:
+        return work(), None
+    except BaseException as error:  # noqa: BLE001 - it is raised again where it was asked for
+        return None, error
 
 
 def after(first: Callable[[], object], work: Callable[[], Any]) -> Any:

@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from ..protocol.envelope import Trail, encode
 from ..protocol.events import Reply
-from ..protocol.failures import Misuse, ToolwireError, failed
+from ..protocol.failures import Failure, Misuse, ToolwireError, failed
 from ..protocol.messages import RunBatch
 from ..protocol.subjects import KINDS
 from ..protocol.tools import ToolCall, ToolResult, typed
@@ -27,8 +27,8 @@ from .chat import Chat
 from .conversation import House
 from .conversations import Conversations
 from .directory import Directory
-from .dispatch import Dispatcher
-from .executor import CALL_SECONDS, Executor
+from .dispatch import CALL_SECONDS, Dispatcher
+from .executor import Executor
 from .models.contract import Model
 from .selector import Selector
 from .selectors import Keyword
@@ -122,13 +122,14 @@ class Runtime:
         executor = self._executor = system.address("executor", instance)
         selector = system.address("selector", instance)
         directory, settle = None, None
-        if not self.url.startswith("memory:"):
+        if self.url != "memory://":  # nobody else can be there
             directory = self._directory = Directory(system, self.tools)
             await directory.start()
             settle = directory.settle
-        dispatcher = Dispatcher(self.tools, validator, instance, settle)
+        dispatcher = Dispatcher(self.tools, validator, instance, settle, self._call_seconds)
+        self._dispatcher = Dispatcher(self.tools, "", instance, settle, self._call_seconds)
         await system.spawn(Validator(self.tools), validator)
-        await system.spawn(Executor(dispatcher, self.tracing, self._call_seconds), executor)
+        await system.spawn(Executor(dispatcher, self.tracing), executor)
         await system.spawn(Selector(self.tools, Keyword(), instance), selector)
         workshop = Workshop(instance, executor, self._threads, self._result_bytes)
         house = House(selector, executor, self.tools, self.tracing)
@@ -162,12 +163,18 @@ class Runtime:
         self, tool: Tool[Any] | str, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
     ) -> ToolResult[Any]:
         """Call one tool, by itself or by name. `timeout` is in seconds. Every failure is in the result."""
+        self._must_be_open()
         name = tool if isinstance(tool, str) else tool.name
-        call = ToolCall(f"call_{next(self._numbers)}", name, dict(arguments or {}))
-        result = (await self._run((call,), timeout, ids=False))[0]
-        if isinstance(tool, str):
-            return result
-        return typed(result, tool.result_type)
+        call, failure = encoded(ToolCall(f"call_{next(self._numbers)}", name, dict(arguments or {})))
+        result: ToolResult[Any]
+        if failure is not None:
+            result = ToolResult(call.id, name, None, failure, 0)
+        elif self.tracing.listens():
+            result = (await self._batch((call,), timeout, ids=False))[0]
+        else:  # one call on nobody's behalf needs no plan: it goes its way from here
+            seconds = self._dispatcher.seconds(name, timeout)
+            result = await self._dispatcher.run(call, seconds, outside(self.system), None)
+        return result if isinstance(tool, str) else typed(result, tool.result_type)
 
     async def call_many(
         self, calls: Sequence[ToolCall], *, timeout: float | None = None
@@ -176,27 +183,24 @@ class Runtime:
 
         Arguments may hold `{"$result": id or position, "path": …}`; `timeout` is for each call, in seconds.
         """
-        return await self._run(tuple(calls), timeout, ids=True)
+        sent: list[ToolCall] = []
+        failures: dict[int, ToolResult[Any]] = {}
+        for call in calls:
+            text, failure = encoded(call)
+            if failure is not None:
+                failures[len(sent)] = ToolResult(call.id, call.name, None, failure, 0)
+            sent.append(text)
+        results = await self._batch(tuple(sent), timeout, ids=True)
+        return tuple(failures.get(n, result) for n, result in enumerate(results)) if failures else results
 
-    async def _run(
+    async def _batch(
         self, calls: tuple[ToolCall, ...], timeout: float | None, *, ids: bool
     ) -> tuple[ToolResult[Any], ...]:
-        texts: list[ToolCall] = []
-        broken: dict[int, ToolResult[Any]] = {}
-        for n, call in enumerate(calls):
-            try:
-                texts.append(ToolCall(call.id, call.name, call.text(), call.after))
-            except (TypeError, ValueError, OverflowError, RecursionError) as error:
-                failure = failed("invalid_arguments", f"the arguments are not what JSON can carry: {error}")
-                broken[n] = ToolResult(call.id, call.name, None, failure, 0)
-                texts.append(ToolCall(call.id, call.name, "null", call.after))
-        asked = RunBatch(tuple(texts), references=ids, ids=ids, timeout=timeout)
         context = self._context()
         try:
-            ended = await context.ask(self._executor, asked)
+            return (await context.ask(self._executor, RunBatch(calls, ids, ids, timeout=timeout))).results
         except ToolwireError as error:
             return tuple(ToolResult(call.id, call.name, None, error.failure, 0) for call in calls)
-        return tuple(broken.get(n, result) for n, result in enumerate(ended.results)) if broken else ended.results
 
     def _must_be_open(self) -> None:
         if not self.system.open:
@@ -238,6 +242,15 @@ class Runtime:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for _ in signals:
                 return
+
+
+def encoded(call: ToolCall) -> tuple[ToolCall, Failure | None]:
+    """`call` with its arguments as text, and why they can't be text: then they are none that any tool takes."""
+    try:
+        return ToolCall(call.id, call.name, call.text(), call.after), None
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        failure = failed("invalid_arguments", f"the arguments are not what JSON can carry: {error}")
+        return ToolCall(call.id, call.name, "null", call.after), failure
 
 
 def run(agent: Agent, text: str, *, backend: str = "asyncio") -> Reply:

@@ -152,13 +152,14 @@ class CallEnded(Message, frozen=True, tag="call_ended", gc=False):
 
 
 class CallTool(Request[CallEnded], frozen=True, tag="call_tool", gc=False):
-    """To a tool: run."""
+    """To a tool: run. `number` is the same for every attempt of one call, and for no other call of its process."""
 
     id: str
     tool: str
     arguments: str
     attempt: int = 1
     events: bool = False
+    number: int = 0
 
 
 class Announce(Message, frozen=True, tag="announce", gc=False):

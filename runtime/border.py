@@ -24,6 +24,9 @@ log = getLogger("toolwire")
 SHOWN = 2_000
 """How many characters of somebody's exception are told on."""
 
+LARGEST = 64 * 1024
+"""The most that a failure's message, and its details, may have: it stands in a history, and has to reach it."""
+
 ENDS_PROGRAM = (KeyboardInterrupt, SystemExit)
 """What answers the call in hand and then ends the runtime."""
 
@@ -80,11 +83,15 @@ def plain(failure: Failure) -> Failure:
     details = failure.details
     if details:
         try:
-            details = msgspec.json.decode(msgspec.json.encode(details))
+            written = msgspec.json.encode(details)
+            details = msgspec.json.decode(written) if len(written) <= LARGEST else {"left_out": "too large"}
             encode(details)
         except (*NO_BYTES, msgspec.MsgspecError):
             details = {"left_out": "details that JSON can't carry"}
-    return replace(failure, message=speakable(failure.message), details=details)
+    message = speakable(failure.message)
+    if len(message) > LARGEST:
+        message = f"{message[:SHOWN]}… ({len(message)} characters)"
+    return replace(failure, message=message, details=details)
 
 
 def traced(error: BaseException) -> str:

@@ -40,10 +40,11 @@ BUS_FAILURES: dict[type[BusError], str] = {
 }
 
 
-def bus_failure(error: BusError) -> Failure:
-    """What the bus could not do, as a failure."""
+def bus_failure(error: BusError, *, sent: bool = False) -> Failure:
+    """What the bus could not do, as a failure; `sent` says that the request itself was not what was too large."""
     code = BUS_FAILURES[type(error)]
-    return failed(code, str(error), "maybe" if code == "worker_lost" else "none")
+    ran = code == "worker_lost" or (sent and code == "too_large")
+    return failed(code, str(error), "maybe" if ran else "none")
 
 
 class Surroundings(Protocol):
@@ -144,7 +145,7 @@ class Context(Struct, eq=False, gc=True):
             else:
                 answer = await address.deliver(payload, progress or unheard)  # type: ignore[union-attr]  # no str
         except BusError as error:
-            raise ToolwireError(bus_failure(error)) from error
+            raise ToolwireError(bus_failure(error, sent=len(payload) <= system.bus.largest)) from error
         said: A = answer_of(answers(type(message)), answer)
         return said
 

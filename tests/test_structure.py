@@ -35,6 +35,9 @@ LATE = {
     "rich": "an extra",
     "uvloop": "an extra",
     "nats": "costly, and not needed in memory",
+    "jsonschema": "costly, and only where a refusal has to be explained",
+    "jsonschema_specifications": "comes with jsonschema",
+    "docstring_parser": "costly, and not needed where nothing is decorated",
     "opentelemetry": "costly, and only where somebody listens",
 }
 """What may be imported inside a function, and why. A file that imports one of these at its top may be too."""

@@ -48,7 +48,7 @@ class CallLine:
         """The line of a call that has ended, or was left."""
         result = self._result
         if result is None:
-            return Text.assemble(("  – ", "yellow"), self.told, ("  stopped", "yellow"))
+            return Text.assemble(("  - ", "yellow"), self.told, ("  stopped", "yellow"))
         if result.failure is None:
             came = f"  {result.seconds:.2f} s  {brief(result.content or '')}"
             return Text.assemble(("  ✓ ", "green"), self.told, (came, "dim"))

@@ -25,13 +25,14 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error
 
 from .contract import Closed
-from .greeting import addresses, greeting, without_secrets
+from .greeting import WITHIN, addresses, greeting, without_secrets
 from .isolation import described, log
 from .link import FULL, Hear, Options
 
 Result = TypeVar("Result")
 
-CONNECT = 2.0
+CONNECT = 2.8
+"""Seconds for all that it takes to be connected, in which nobody likes to wait longer than 3."""
 ANSWER = 2
 CLOSE = 2.0
 
@@ -82,6 +83,7 @@ class DirectLink:
         self._posted = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
+        self._asks = False
         self.since = -math.inf
 
     @property
@@ -98,15 +100,17 @@ class DirectLink:
     async def open(self) -> None:
         """See `Link.open`."""
         tried: list[Closed] = []
-        for host, port in addresses(self.options.url):
+        began, places = time.monotonic(), addresses(self.options.url)
+        for host, port in places:
             try:
-                await greeting(host, port)
+                known = await greeting(host, port, WITHIN / len(places))
+                self._asks = bool(known.get("auth_required"))
                 break
             except Closed as error:
                 tried.append(error)
         else:
             raise tried[0]
-        await self._connect()
+        await self._connect(CONNECT - (time.monotonic() - began))
         self._begin(self._pump())
         self._begin(self._watch())
 
@@ -122,16 +126,17 @@ class DirectLink:
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
-    async def _connect(self) -> None:
+    async def _connect(self, within: float) -> None:
         """Connect a new client. nats-py would try for ever; here its first error for each server is the end of it."""
         client, failed = PatientClient(), asyncio.get_running_loop().create_future()
         servers = [each if "://" in each else f"nats://{each}" for each in self.options.url.split(",")]
         errors: list[str] = []
 
         async def heard_error(error: Exception) -> None:
-            errors.append(str(error) or type(error).__name__)
-            if len(errors) >= len(servers) and not failed.done():
-                failed.set_result(None)
+            if not failed.done():
+                errors.append(str(error) or type(error).__name__)
+                if len(errors) >= len(servers):
+                    failed.set_result(None)
             # Attempts to reconnect fail five times a second; that a message was not permitted is told nowhere else.
             log.log(logging.WARNING if "permissions" in str(error) else logging.DEBUG, "%s", error)
 
@@ -142,15 +147,18 @@ class DirectLink:
             client.connect(servers, error_cb=heard_error, reconnected_cb=came_back, **self._settings())
         )
         try:
-            await asyncio.wait({connecting, failed}, timeout=CONNECT, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({connecting, failed}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            failed.cancel()
             if not client.is_connected:
                 connecting.cancel()
                 await asyncio.wait({connecting})
                 await self._end(client)
         if not client.is_connected:
             raised = None if connecting.cancelled() else connecting.exception()
-            why = errors[-1] if errors else str(raised or f"it did not answer within {CONNECT:g} s")
+            why = errors[-1] if errors else str(raised or f"it did not answer within {within:.1f} s")
+            if self._asks:  # it may hang up before its reason is read
+                why = f"{why}; it asks who you are"
             raise Closed(f"the NATS server at {without_secrets(self.options.url)} let nobody in: {why}")
         self._client = client
 
@@ -158,12 +166,13 @@ class DirectLink:
         options = self.options
         settings: dict[str, Any] = {
             "name": options.name,
-            "connect_timeout": CONNECT,
+            "connect_timeout": 2,
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": 0.2,
             "ping_interval": 10,
             "pending_size": 8 * FULL,
             "flush_timeout": ANSWER,
+            "skip_subject_validation": True,  # ours are checked; those to answer at came over the wire as one word
         }
         if options.credentials is not None:
             settings["user_credentials"] = str(options.credentials)
@@ -173,18 +182,38 @@ class DirectLink:
 
     async def send(self, subject: str, payload: bytes, reply: str = "") -> None:
         """See `Link.send`."""
-        if self._outbox:
-            await self._empty()
         try:
+            if self._outbox:
+                await self._empty()
             await self._client.publish(subject, payload, reply)
         except Error as error:
             raise Closed(f"{without_secrets(self.options.url)} takes nothing: {error}") from None
 
     def post(self, subject: str, payload: bytes, reply: str = "") -> None:
         """See `Link.post`."""
-        if not self._closing:
-            self._outbox.append((subject, payload, reply))
-            self._posted.set()
+        try:
+            if self._outbox or not self._put(subject, payload, reply):
+                self._outbox.append((subject, payload, reply))
+                self._posted.set()
+        except Error as error:
+            log.warning("a message to %s was lost: %s", subject, error)
+
+    def _put(self, subject: str, payload: bytes, reply: str) -> bool:
+        """Publish at once, if that needs no waiting: what is sent waits for a turn of the loop less, and in order.
+
+        `publish` is a coroutine, but it suspends only where too much waits to be sent, and where the connection is
+        ending; then it has put the message into its buffer before.
+        """
+        client = self._client
+        if client.pending_data_size + len(payload) > 2 * FULL:
+            return False
+        publishing = client.publish(subject, payload, reply)
+        try:
+            publishing.send(None)
+        except StopIteration:
+            return True
+        publishing.close()
+        return True
 
     async def _pump(self) -> None:
         while True:
@@ -268,7 +297,7 @@ class DirectLink:
 
     async def _revive(self) -> None:
         """Replace a client that an error of the broker has closed for good."""
-        await self._connect()
+        await self._connect(CONNECT)
         self.since = time.monotonic()
         for heard in self._heard.values():
             heard.subscription = await self._client.subscribe(heard.subject, queue=heard.queue, cb=heard.arrived)

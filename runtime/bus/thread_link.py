@@ -9,7 +9,7 @@ import asyncio
 import sys
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -50,6 +50,23 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` on a loop of its own, as `asyncio.run` does, which would wait for a name server that is silent."""
+    loop = new_loop()
+    try:
+        loop.run_until_complete(work)
+        loop.run_until_complete(cancelled(asyncio.all_tasks(loop)))
+    finally:
+        loop.close()
+
+
+async def cancelled(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel `tasks` and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class Question:
     """One call into the thread: what to do there, and what came of it."""
 
@@ -75,7 +92,8 @@ class ThreadLink:
         self._make = make
         self._link: Link | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._sent: asyncio.Event | None = None
+        self._end: asyncio.Event | None = None
+        self._asked: set[asyncio.Task[None]] = set()
         self._out: deque[tuple[str, bytes, str] | Question] = deque()
         self._out_woken = False
         self._put_bytes = 0  # counted on the host's loop
@@ -192,10 +210,9 @@ class ThreadLink:
 
     def _wake(self) -> None:
         self._out_woken = True
-        loop, sent = self._loop, self._sent
-        if loop is not None and sent is not None:  # else the thread is about to look by itself
+        if self._loop is not None:  # else the thread is about to look by itself
             try:
-                loop.call_soon_threadsafe(sent.set)
+                self._loop.call_soon_threadsafe(self._send_all)
             except RuntimeError:  # its loop is closed
                 self._ended = True
 
@@ -215,8 +232,7 @@ class ThreadLink:
 
     def _live(self, opened: Question) -> None:
         try:
-            with asyncio.Runner(loop_factory=new_loop) as runner:
-                runner.run(self._carry(opened))
+            run(self._carry(opened))
         finally:
             self._ended = True
             self._in.append((self._gone.set, ()))
@@ -228,42 +244,35 @@ class ThreadLink:
         self._link = link
 
     async def _carry(self, opened: Question) -> None:
-        self._loop, self._sent = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         await self._answer(opened)
         if self._link is None:
             return
-        asked: set[asyncio.Task[None]] = set()
+        self._send_all()
         try:
-            while self._out or not self._ended:
-                await self._something_to_send(self._sent)
-                await self._send_all(self._link, asked)
+            await self._end.wait()
         finally:
-            for task in asked:
-                task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
+            await cancelled(self._asked)
             await self._link.close()
 
-    async def _something_to_send(self, sent: asyncio.Event) -> None:
-        """Wait for the host. The order matters: it may put something out between any two of these lines."""
+    def _send_all(self) -> None:
+        """Send what the host has put out. The order matters: it may put something out between any two lines."""
         self._out_woken = False
-        if not self._out and not self._ended:
-            await sent.wait()
-        sent.clear()
-
-    async def _send_all(self, link: Link, asked: set[asyncio.Task[None]]) -> None:
-        while self._out:
-            each = self._out.popleft()
+        link, out = self._link, self._out
+        if link is None:
+            return  # it is opening, and looks here when it is open
+        while out:
+            each = out.popleft()
             if isinstance(each, Question):
                 task = asyncio.ensure_future(self._answer(each))
-                asked.add(task)
-                task.add_done_callback(asked.discard)
-                continue
-            subject, payload, reply = each
-            self._sent_bytes += len(payload)
-            try:
-                await link.send(subject, payload, reply)
-            except Closed as error:
-                log.warning("a message to %s was lost: %s", subject, error)
+                self._asked.add(task)
+                task.add_done_callback(self._asked.discard)
+            else:
+                subject, payload, reply = each
+                self._sent_bytes += len(payload)
+                link.post(subject, payload, reply)
+        if self._ended and self._end is not None:
+            self._end.set()
 
     async def _answer(self, question: Question) -> None:
         value, raised = None, None

@@ -18,7 +18,7 @@ from toolwire.runtime.actor import Actor, Cell
 from toolwire.runtime.bus import MemoryBus
 from toolwire.runtime.context import Context, bus_failure, outside
 from toolwire.runtime.context import BUS_FAILURES
-from toolwire.runtime.bus.contract import BusError
+from toolwire.runtime.bus.contract import BusError, TooLarge, Unreachable
 from toolwire.runtime.system import ActorSystem
 from toolwire.runtime.testing import Answering, FakeActor
 
@@ -306,6 +306,11 @@ def test_what_the_bus_can_not_do_has_a_code_each() -> None:
         failure = bus_failure(kind("so"))
         assert failure.effect == ("maybe" if failure.code == "worker_lost" else "none")
         assert failure.message == "so"
+
+
+def test_an_answer_that_was_too_large_means_that_something_ran() -> None:
+    assert bus_failure(TooLarge("much"), sent=True).effect == "maybe"
+    assert bus_failure(Unreachable("gone"), sent=True).effect == "none"
 
 
 async def test_the_base_answers_nothing_by_itself() -> None:

@@ -194,6 +194,12 @@ def test_a_failure_can_travel_whatever_its_author_put_in(details: dict[str, obje
     assert all(isinstance(key, str) for key in failure.details)
 
 
+def test_a_failure_is_never_larger_than_a_history_can_bear() -> None:
+    failure = plain(Failure("failed", "x" * 10**6, details={"a": "x" * 10**6}))
+    assert len(encode(failure)) < 10_000
+    assert "1000000 characters" in failure.message
+
+
 def test_plain_details_stay() -> None:
     failure = failed("too_large", "é", size=1, parts=[1.5, None, {"a": True}])
     assert plain(failure) == failure

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
-from cyclopts.config import Env, Toml
+from cyclopts.config import Env
 
 from ....protocol.failures import Misuse, ToolwireError
 from ..console import harmless, output
@@ -14,6 +14,7 @@ from .call import call
 from .chat import chat
 from .demo import demo
 from .exits import MEANINGS, Exit, exit_of
+from .settings import File
 from .tools import tools
 from .worker import worker
 
@@ -33,17 +34,7 @@ app = App(
     help_format="plaintext",
     help_epilogue=EPILOGUE,
     version=lambda: importlib.metadata.version("toolwire"),
-    config=(
-        Env("TOOLWIRE_", command=False),
-        Toml("toolwire.toml", search_parents=True, use_commands_as_keys=False, allow_unknown=True),
-        Toml(
-            "pyproject.toml",
-            root_keys=("tool", "toolwire"),
-            search_parents=True,
-            use_commands_as_keys=False,
-            allow_unknown=True,
-        ),
-    ),
+    config=(Env("TOOLWIRE_", command=False), File("toolwire.toml"), File("pyproject.toml", "tool", "toolwire")),
 )
 for command in (demo, broker, worker, chat, tools, call):
     app.command(command)
@@ -57,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except CycloptsError as error:
-        return complained(f"{error}; see toolwire --help".replace("\n", " "), Exit.ASKED_WRONGLY)
+        sentence = " ".join(str(error).split()).rstrip(".")
+        return complained(f"{sentence}; see toolwire --help", Exit.ASKED_WRONGLY)
     except (ToolwireError, BaseExceptionGroup) as error:
         return ended_by(error)
     return int(code or Exit.DONE)

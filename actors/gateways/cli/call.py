@@ -18,7 +18,7 @@ ARGUMENTS = """Its arguments as JSON, such as '{"city": "Paris"}'; - reads them 
 
 def call(
     name: Annotated[str, Parameter(help="The tool's name.")],
-    arguments: Annotated[str, Parameter(help=ARGUMENTS)] = "{}",
+    arguments: Annotated[str, Parameter(help=ARGUMENTS, allow_leading_hyphen=True)] = "{}",
     /,
     *,
     nats: Nats = None,
@@ -28,6 +28,8 @@ def call(
     json: Json = False,
 ) -> int:
     """Call one tool, and print what it returns."""
+    if arguments.startswith("-") and arguments != "-":  # no JSON object starts so
+        raise Misuse(failed("invalid_call", f"Unknown option: {arguments}; see toolwire call --help"))
     given = mapping(sys.stdin.read() if arguments == "-" else arguments)
     if timeout is not None and not timeout > 0:
         raise Misuse(failed("invalid_call", f"--timeout must be more than 0 s, not {timeout:g}"))

@@ -1,8 +1,8 @@
 """`toolwire chat`: a conversation, typed or piped."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from importlib import import_module
 from typing import Annotated
 
@@ -12,11 +12,11 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from cyclopts import Parameter
 from msgspec.structs import replace
 
-from ....protocol.events import Reply, TurnFinished
+from ....protocol.events import Event, Reply, TurnFinished
 from ....protocol.failures import Misuse, failed
 from ...agent import Agent
 from ...chat import Chat
-from ..console import Output, harmless, output
+from ..console import harmless, output
 from ..live import TurnView
 from .exits import Exit, exit_of
 from .loading import attribute
@@ -64,70 +64,69 @@ def agent_of(agent: str | None, model: str | None, base_url: str | None, system:
 
 
 def talk(portal: BlockingPortal, conversation: Chat, *, json: bool) -> int:
-    """One turn for each line, to the end of the input."""
+    """One turn for each line, to the end of the input. From a pipe the last turn that failed decides how it ends."""
     ended = Exit.DONE
     typed = sys.stdin.isatty() and sys.stdout.isatty()
     for line in typed_lines() if typed else sys.stdin:
-        text = line.strip()
-        if text:
-            reply = turn(portal, conversation, text, json=json)
-            if reply is None:
-                if not typed:
-                    return Exit.INTERRUPTED
-            elif reply.failure is not None and not typed:
-                ended = exit_of(reply.failure)
+        if not line.strip():
+            continue
+        reply = turn(portal, conversation, line.strip(), json=json)
+        if typed:
+            continue
+        if reply is None:
+            return Exit.INTERRUPTED
+        if reply.ended != "answered":
+            ended = Exit.FAILED if reply.failure is None else exit_of(reply.failure)
     return ended
 
 
 def typed_lines() -> Iterator[str]:
-    """What a person types, line by line, to Ctrl-D."""
+    """What a person types, line by line, to Ctrl-D. Raises KeyboardInterrupt at Ctrl-C."""
     with suppress(ImportError):  # not everywhere; where it is, input() can edit lines
         import_module("readline")
     while True:
         try:
-            yield input(PROMPT)
-        except EOFError:
-            print()
+            line = input(PROMPT)
+        except (EOFError, KeyboardInterrupt) as left:
+            output().out("")
+            if isinstance(left, KeyboardInterrupt):
+                raise
             return
+        yield line
 
 
 def turn(portal: BlockingPortal, conversation: Chat, text: str, *, json: bool) -> Reply | None:
     """One turn, shown while it runs; None if Ctrl-C ended it."""
     out, aside = output(), output(stderr=True)
-    scope = portal.call(anyio.CancelScope)
-    running = portal.start_task_soon(followed, conversation, text, out, aside, json, scope)
-    try:
-        reply = running.result()
-    except KeyboardInterrupt:
-        portal.call(scope.cancel)  # not running.cancel(): that would not wait for the end of the turn
-        reply = running.result()
+    with nullcontext() if json else TurnView(out, None if out.is_terminal else aside) as view:
+        show = (lambda event: out.out(msgspec.json.encode(event).decode())) if view is None else view.hear
+        reply = shown(portal, conversation, text, show)
     if reply is None:
         aside.print("interrupted")
-        return None
-    if reply.failure is not None:
+    elif reply.failure is not None:
         aside.print(harmless(str(reply.failure)), style="red", soft_wrap=True)
     elif reply.ended != "answered":
         aside.print(f"the turn ended by: {reply.ended}")
     return reply
 
 
-async def followed(
-    conversation: Chat,
-    text: str,
-    out: Output,
-    aside: Output,
-    json: bool,
-    scope: anyio.CancelScope,
-) -> Reply | None:
-    """Say `text`, and show what happens to the end of the turn; None if `scope` was cancelled before."""
-    reply: Reply | None = None
-    with scope, TurnView(out, None if out.is_terminal else aside) as view:
-        async with conversation.stream(text) as events:
-            async for event in events:
-                if json:
-                    out.out(msgspec.json.encode(event).decode())
-                else:
-                    view.hear(event)
-                if isinstance(event, TurnFinished):
-                    reply = event.reply
-    return reply
+def shown(portal: BlockingPortal, conversation: Chat, text: str, show: Callable[[Event], None]) -> Reply | None:
+    """One turn, whose events are shown by `show`, in another thread; None if Ctrl-C ended it."""
+    scope = portal.call(anyio.CancelScope)
+
+    async def follow() -> Reply | None:
+        reply: Reply | None = None
+        with scope:
+            async with conversation.stream(text) as events:
+                async for event in events:
+                    show(event)
+                    if isinstance(event, TurnFinished):
+                        reply = event.reply
+        return reply
+
+    running = portal.start_task_soon(follow)
+    try:
+        return running.result()
+    except KeyboardInterrupt:
+        portal.call(scope.cancel)  # not running.cancel(): that would not wait for the end of the turn
+        return running.result()

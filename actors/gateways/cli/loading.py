@@ -5,9 +5,13 @@ import sys
 import traceback
 from functools import reduce
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from ....protocol.failures import Misuse, failed
+
+DATA = (str, bytes, int, float, list, tuple, dict, set, frozenset, ModuleType, type(None))
+"""Kinds of objects whose methods nobody means to serve."""
 
 
 def loaded(reference: str) -> list[Any]:
@@ -24,7 +28,12 @@ def loaded(reference: str) -> list[Any]:
     except AttributeError:
         there = ", ".join(name for name in vars(made) if not name.startswith("_")) or "nothing"
         raise Misuse(failed("load_failed", f"the module {module} has no {attribute!r}; it has {there:.300}")) from None
-    return list(thing) if isinstance(thing, (list, tuple)) else [thing]
+    things = list(thing) if isinstance(thing, (list, tuple)) else [thing]
+    for each in things:
+        if isinstance(each, DATA):
+            said = f"{reference} holds {each!r:.60}, which is no tool, function, object, class or agent"
+            raise Misuse(failed("load_failed", said))
+    return things
 
 
 def imported(module: str) -> Any:
@@ -47,9 +56,10 @@ def imported(module: str) -> Any:
 def where(error: Exception) -> str:
     """What was raised, and in which line of which file."""
     said = traceback.format_exception_only(error)[-1].strip()
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "importlib" not in frame.filename]
-    return f"{said} ({own[-1].filename}, line {own[-1].lineno})" if own and not isinstance(error, SyntaxError) else said
+    if isinstance(error, SyntaxError):
+        return f"{said} ({error.filename}, line {error.lineno})"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    return f"{said} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else said
 
 
 def attribute(reference: str, kind: type) -> Any:

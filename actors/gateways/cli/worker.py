@@ -47,7 +47,7 @@ async def serve(things: list[Any], nats: str, namespace: str, json: bool) -> int
                 if not json:
                     output().print("no new calls; those that run may end")
             tasks.cancel_scope.cancel()
-    return Exit.INTERRUPTED if scope.cancelled_caught else Exit.DONE
+    return Exit.INTERRUPTED if scope.cancel_called else Exit.DONE
 
 
 async def hurried(signals: AsyncIterator[signal.Signals], scope: anyio.CancelScope) -> None:

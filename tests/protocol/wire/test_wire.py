@@ -96,7 +96,7 @@ SAID: list[Message] = [
     messages.CallChecked('{"q":"e"}'),
     messages.CheckCall("search", '{"q":"é"}'),
     messages.CallEnded("[1,2]", FAILURE, "w-1"),
-    messages.CallTool("1", "search", '{"q":"é"}', attempt=2, events=True),
+    messages.CallTool("1", "search", '{"q":"é"}', attempt=2, events=True, number=2**62),
     messages.Announce("w-1", (SPEC,), gone=True),
     messages.Who("w-1"),
 ]

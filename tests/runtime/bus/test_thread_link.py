@@ -38,17 +38,15 @@ class Inner:
         if self.fails == "open":
             raise Closed("nobody there")
 
-    async def send(self, subject: str, payload: bytes, reply: str = "") -> None:
-        if self.fails == "send":
-            raise Closed("not now")
+    def post(self, subject: str, payload: bytes, reply: str = "") -> None:
         self.sent.append((subject, payload, reply))
         for hear in self.heard.values():
             hear(subject, reply, payload)
         if len(self.sent) == ALL:
             self.all_there.set()
 
-    def post(self, subject: str, payload: bytes, reply: str = "") -> None:
-        raise AssertionError("the thread sends everything in order")
+    async def send(self, subject: str, payload: bytes, reply: str = "") -> None:
+        raise AssertionError("the thread does not wait")
 
     async def subscribe(self, subject: str, queue: str, hear: Hear) -> int:
         if self.fails == "subscribe":
@@ -151,17 +149,6 @@ async def test_what_the_inner_link_raises_is_raised_here() -> None:
         with pytest.raises(Closed):
             await act()
     link.post("a", b"")
-
-
-async def test_a_message_that_can_not_be_sent_stops_nothing() -> None:
-    inner = Inner("send")
-    link = await opened(inner)
-    await link.send("a", b"1")
-    assert await link.subscribe("a", "", lambda *_: None) == 1
-    inner.fails = ""
-    await link.send("a", b"2")
-    await link.close()
-    assert inner.sent == [("a", b"2", "")]
 
 
 async def test_it_is_not_ready_while_much_waits_to_be_sent() -> None:

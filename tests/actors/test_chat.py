@@ -1,0 +1,199 @@
+"""A turn as the application follows it: events in order, a slow reader, a reader who leaves."""
+
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from toolwire import (
+    CallFinished,
+    CallProgress,
+    CallStarted,
+    Context,
+    ReasoningDelta,
+    Runtime,
+    TextDelta,
+    ToolwireError,
+    TurnFinished,
+    TurnStream,
+    scripted,
+    tool,
+)
+from toolwire.actors.chat import BACKLOG, NEAR
+from toolwire.protocol.events import Event
+from toolwire.protocol.tools import ToolResult
+
+pytestmark = pytest.mark.anyio
+
+
+@tool(read_only=True)
+async def double(x: int, context: Context) -> int:
+    await context.progress(1, 2, "half")
+    await checkpoint()
+    return 2 * x
+
+
+@tool
+async def forever() -> None:
+    await anyio.sleep_forever()
+
+
+async def test_a_turn_as_events() -> None:
+    async with Runtime() as runtime:
+        await runtime.serve(double)
+        chat = await runtime.converse(model=scripted([["let me see ", ("double", {"x": 2})], "it is 4"]))
+        async with chat.stream("double 2") as events:
+            heard = [event async for event in events]
+    assert [type(event) for event in heard] == [
+        *[TextDelta] * 3,
+        CallStarted,
+        CallProgress,
+        CallFinished,
+        *[TextDelta] * 3,
+        TurnFinished,
+    ]
+    assert [event.number for event in heard] == list(range(1, 11))
+    assert heard[3] == CallStarted("call_1", "double", '{"x":2}', number=4)
+    assert heard[4] == CallProgress("call_1", 1, 2, "half", number=5)
+    assert isinstance(heard[5], CallFinished)
+    assert heard[5].result.value == 4
+    assert isinstance(heard[-1], TurnFinished)
+    assert heard[-1].reply.text == "it is 4"
+    assert [type(event) for event in heard[-1:]] == [TurnFinished]
+
+
+async def test_after_the_last_event_there_is_nothing() -> None:
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=scripted(["hi"]))
+        async with chat.stream("hi") as events:
+            assert len([event async for event in events]) == 2
+            with pytest.raises(StopAsyncIteration):
+                await events.__anext__()
+
+
+async def test_leaving_the_block_cancels_the_turn_and_waits_for_its_end() -> None:
+    async with Runtime() as runtime:
+        await runtime.serve(forever)
+        chat = await runtime.converse(model=scripted([("forever",), "fine"]))
+        async with chat.stream("go") as events:
+            async for event in events:
+                if isinstance(event, CallStarted):
+                    break
+        assert [type(message).__name__ for message in chat.history()] == [
+            "UserMessage",
+            "AssistantMessage",
+            "ToolMessage",
+        ]
+        assert (await chat.say("and now")).text == "fine"
+
+
+async def test_what_the_block_raises_goes_on_and_the_turn_is_cancelled() -> None:
+    async with Runtime() as runtime:
+        await runtime.serve(forever)
+        chat = await runtime.converse(model=scripted([("forever",)]))
+        with pytest.raises((LookupError, ExceptionGroup)) as caught:
+            async with chat.stream("go") as events:
+                async for event in events:
+                    if isinstance(event, CallStarted):
+                        raise LookupError("mine")
+        assert caught.group_contains(LookupError) if isinstance(caught.value, ExceptionGroup) else caught.value
+        assert len(chat.history()) == 3
+
+
+async def test_a_stream_that_is_never_read_runs_all_the_same() -> None:
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=scripted(["hi"]))
+        async with chat.stream("hi"):
+            await anyio.wait_all_tasks_blocked()
+        assert len(chat.history()) == 2
+
+
+async def test_why_a_turn_could_not_be_is_raised_to_the_reader() -> None:
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=scripted(["hi"]), id="c")
+        await chat.close()
+        async with chat.stream("hi") as events:
+            with pytest.raises(ToolwireError, match="unreachable"):
+                await events.__anext__()
+
+
+async def test_closed_it_is_forgotten() -> None:
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=scripted(["one", "two"]), id="c")
+        assert repr(chat) == "<Chat c [messages: 0]>"
+        await chat.say("a")
+        assert repr(chat) == "<Chat c [messages: 2]>"
+        await chat.close()
+        await chat.close()
+        with pytest.raises(ToolwireError, match="unreachable"):
+            await chat.say("b")
+        again = await runtime.converse(model=scripted(["new"]), id="c")
+        assert len(again.history()) == 0
+
+
+async def test_a_history_is_a_snapshot() -> None:
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=scripted(["one", "two"]))
+        await chat.say("a")
+        before = chat.history()
+        await chat.say("b")
+        assert (len(before), len(chat.history())) == (2, 4)
+
+
+def heard_slowly(*events: Event) -> list[Any]:
+    """What a reader finds who comes only when all was said."""
+    nobody: Any = None
+    stream = TurnStream.__new__(TurnStream)
+
+    async def main() -> list[Any]:
+        stream.__init__(nobody, "", "")  # type: ignore[misc]  # it makes an event, which wants a loop
+        for event in events:
+            stream._hear(event)
+        return list(stream._waiting)
+
+    return anyio.run(main)
+
+
+def finished(n: int) -> CallFinished:
+    return CallFinished(ToolResult(str(n), "t", "1"), n)
+
+
+def test_what_a_slow_reader_missed_is_merged_and_no_call_is_lost() -> None:
+    many = 5_000
+    events: list[Event] = []
+    for n in range(many):
+        events += [TextDelta("t", n), ReasoningDelta("r", n), CallProgress(str(n % 50), n)]
+        if n % 10 == 0:
+            events.append(finished(n))
+    waiting = heard_slowly(*events)
+    assert [event for event in waiting if isinstance(event, CallFinished)] == [finished(n) for n in range(0, many, 10)]
+    assert "".join(event.text for event in waiting if isinstance(event, TextDelta)) == "t" * many
+    assert "".join(event.text for event in waiting if isinstance(event, ReasoningDelta)) == "r" * many
+    assert len(waiting) < BACKLOG + many // 10 + many // NEAR * 52
+
+
+def test_deltas_alone_take_no_more_room_than_the_backlog() -> None:
+    events: list[Event] = [kind("x", n) for n in range(50_000) for kind in (TextDelta, ReasoningDelta)]
+    assert len(heard_slowly(*events)) <= BACKLOG + 2
+
+
+def test_progress_alone_takes_no_more_either_and_the_newest_is_kept() -> None:
+    events: list[Event] = [CallProgress("a", n, number=n) for n in range(50_000)]
+    waiting = heard_slowly(*events)
+    assert len(waiting) <= BACKLOG + 1
+    assert waiting[-1] == events[-1]
+
+
+def test_a_reader_who_keeps_up_gets_each_as_it_was() -> None:
+    events: list[Event] = [TextDelta(str(n), n) for n in range(BACKLOG)]
+    assert heard_slowly(*events) == events
+
+
+async def test_say_in_a_closed_runtime() -> None:
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=scripted(["hi"]))
+    with pytest.raises(ToolwireError, match="the runtime is closed"):
+        await chat.say("hi")
+    with pytest.raises(ToolwireError, match="the runtime is closed"):
+        chat.stream("hi")

@@ -1,0 +1,191 @@
+"""The decorator: what a function becomes as a tool, and what it stays."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import pytest
+
+from toolwire import Context, Misuse, Tool, tool
+from toolwire.actors.tool import CONCURRENCY, encoded
+from toolwire.protocol.failures import Failure
+from toolwire.protocol.tools import ToolSpec
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Weather:
+    city: str
+    celsius: float
+
+
+@tool
+async def bare(city: str, units: Literal["c", "f"] = "c") -> Weather:
+    """Current weather for a city.
+
+    Args:
+        city: City name, such as "Paris".
+    """
+    return Weather(city, 21.0 if units == "c" else 70.0)
+
+
+@tool(
+    name="fetch.it",
+    description="Fetches.",
+    timeout=2,
+    read_only=True,
+    idempotent=True,
+    destructive=True,
+    exclusive=True,
+    writes={"b", "a"},
+    reads=frozenset({"c"}),
+    concurrency=3,
+)
+def optioned(context: Context, text: str) -> int:
+    return len(text)
+
+
+class Printer:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @tool
+    def print_(self, text: str) -> str:
+        """Print."""
+        return f"{self.name}: {text}"
+
+
+async def test_it_stays_the_function_that_it_is() -> None:
+    assert await bare("Paris", units="f") == Weather("Paris", 70.0)
+    assert bare.__doc__ is not None
+    assert bare.__doc__.startswith("Current weather")
+    assert repr(bare) == "<Tool bare>"
+
+
+def test_bare_it_takes_all_from_the_function() -> None:
+    assert isinstance(bare, Tool)
+    assert bare.name == bare.spec.name == bare.__name__ == "bare"
+    assert bare.spec.description == "Current weather for a city."
+    assert bare.spec.parameters["required"] == ["city"]
+    assert bare.spec.parameters["properties"]["city"]["description"] == 'City name, such as "Paris".'
+    assert bare.spec.parameters["properties"]["units"] == {"enum": ["c", "f"], "default": "c"}
+    assert bare.result_type is Weather
+    assert bare.is_async
+    assert bare.concurrency == CONCURRENCY
+
+
+def test_options_stand_in_the_spec() -> None:
+    spec = optioned.spec
+    assert spec == ToolSpec(
+        "fetch.it",
+        "Fetches.",
+        spec.parameters,
+        {"type": "integer"},
+        read_only=True,
+        idempotent=True,
+        destructive=True,
+        timeout=2,
+        exclusive=True,
+        writes=("a", "b"),
+        reads=("c",),
+    )
+    assert optioned.concurrency == 3
+    assert not optioned.is_async
+
+
+def test_a_context_is_filled_in_and_not_shown() -> None:
+    assert list(optioned.spec.parameters["properties"]) == ["text"]
+    assert optioned.context_parameters == ("context",)
+
+
+def test_called_on_a_function_that_is_there() -> None:
+    def plain(x: int) -> int:
+        return x
+
+    made = tool(plain)
+    assert made.function is plain
+    assert made(3) == 3
+
+
+def test_as_a_method_it_is_the_tool_of_that_very_object() -> None:
+    one, two = Printer("one"), Printer("two")
+    assert one.print_("x") == "one: x"
+    assert two.print_("x") == "two: x"
+    assert isinstance(Printer.print_, Tool)
+    assert list(Printer.print_.spec.parameters["properties"]) == ["text"]
+
+
+def test_renamed_it_is_the_same_under_another_name() -> None:
+    made = optioned.renamed("get", owner="o.1")
+    assert (made.name, made.spec.object, made.concurrency) == ("get", "o.1", 3)
+    assert made.spec.parameters == optioned.spec.parameters
+    assert optioned.name == "fetch.it"
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
+def test_a_time_limit_is_more_than_nothing(timeout: float) -> None:
+    with pytest.raises(Misuse, match="slow: timeout must be more than 0 s"):
+
+        @tool(timeout=timeout)
+        def slow() -> None: ...
+
+
+class Opaque:
+    pass
+
+
+def test_a_type_without_a_schema_is_refused_naming_parameter_and_type() -> None:
+    with pytest.raises(Misuse, match=r"picky\(\).*'thing'.*Opaque"):
+
+        @tool
+        def picky(thing: Opaque) -> None: ...
+
+
+@pytest.mark.parametrize("function", [lambda *args: None, lambda **named: None, lambda x, /: None], ids=["*", "**", "/"])
+def test_so_is_a_parameter_that_no_call_can_name(function: Any) -> None:
+    with pytest.raises(Misuse):
+        tool(function)
+
+
+def test_an_object_whose_call_is_async_and_a_partial() -> None:
+    class Caller:
+        async def __call__(self, x: int) -> int:
+            return x
+
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    assert tool(Caller()).is_async
+    assert list(tool(partial(add, y=1)).spec.parameters["required"]) == ["x"]
+
+
+class Rude:
+    """A value that can't be read."""
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # that is the point
+        raise KeyError("no")
+
+
+@pytest.mark.parametrize("value", [object(), {1, object()}, {"a": "\ud800"}, Rude(), {(1, 2): 3}, 1j], ids=repr)
+def test_a_result_that_json_can_not_carry(value: object) -> None:
+    failure = encoded(value, 1_000)
+    assert isinstance(failure, Failure)
+    assert (failure.code, failure.effect) == ("invalid_result", "done")
+
+
+def test_a_result_that_holds_itself() -> None:
+    value: list[Any] = []
+    value.append(value)
+    failure = encoded(value, 1_000)
+    assert isinstance(failure, Failure)
+    assert failure.code == "invalid_result"
+
+
+def test_a_result_that_is_too_large() -> None:
+    failure = encoded("x" * 999, 1_000)
+    assert isinstance(failure, Failure)
+    assert (failure.code, failure.effect) == ("too_large", "done")
+    assert failure.details == {"size": 1_001, "limit": 1_000}
+    assert encoded("x" * 998, 1_000) == f'"{"x" * 998}"'

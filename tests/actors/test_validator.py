@@ -1,0 +1,48 @@
+"""The validator answers for the tools it knows, and leaves the others to their owners."""
+
+import pytest
+
+from toolwire.actors.catalogue import Catalogue
+from toolwire.actors.validator import Validator
+from toolwire.protocol.failures import ToolwireError
+from toolwire.protocol.messages import CallChecked, CheckCall
+from toolwire.protocol.tools import ToolSpec
+from toolwire.runtime.bus import MemoryBus
+from toolwire.runtime.system import ActorSystem
+
+pytestmark = pytest.mark.anyio
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+
+async def checked(tool: str, arguments: str) -> CallChecked | str:
+    catalogue = Catalogue(lambda name, _: name)
+    catalogue.add(ToolSpec("weather", parameters=CITY), "w")
+    catalogue.add(ToolSpec("broken", parameters={"type": "nonsense"}), "w")
+    async with ActorSystem(MemoryBus()) as system:
+        await system.spawn(Validator(catalogue), "v")
+        try:
+            return await system.context().ask("v", CheckCall(tool, arguments))
+        except ToolwireError as error:
+            return error.failure.code
+
+
+async def test_what_fits_may_run() -> None:
+    assert await checked("weather", '{"city": "Paris"}') == CallChecked()
+
+
+@pytest.mark.parametrize("arguments", ["{}", '{"city": 5}', "[]", "{", ""])
+async def test_what_does_not_fit_may_not(arguments: str) -> None:
+    assert await checked("weather", arguments) == "invalid_arguments"
+
+
+async def test_a_megabyte_is_too_much() -> None:
+    assert await checked("weather", f'{{"city": "{"x" * 2**20}"}}') == "too_large"
+
+
+async def test_a_tool_that_is_not_known_here_is_left_to_its_owner() -> None:
+    assert await checked("elsewhere", "anything") == CallChecked()
+
+
+async def test_a_schema_that_is_none_is_refused() -> None:
+    assert await checked("broken", "{}") == "invalid_call"

@@ -1,0 +1,312 @@
+"""The runtime as a program sees it."""
+
+import os
+import signal
+from typing import Any
+
+import anyio
+import pytest
+
+from toolwire import (
+    Agent,
+    CallFailed,
+    Context,
+    Misuse,
+    Runtime,
+    ToolCall,
+    ToolResult,
+    ToolwireError,
+    run,
+    scripted,
+    tool,
+)
+from toolwire.actors.models.contract import ModelRequest
+
+pytestmark = pytest.mark.anyio
+
+
+@tool
+async def double(x: int) -> int:
+    return 2 * x
+
+
+@tool
+async def whoami(context: Context) -> Any:
+    return [context.caller, context.conversation]
+
+
+def triple(x: int) -> int:
+    return 3 * x
+
+
+class Box:
+    def put(self, x: int) -> int:
+        return x
+
+
+def failure_code(result: ToolResult[Any]) -> str:
+    return result.failure.code if result.failure else ""
+
+
+async def test_it_says_what_it_is() -> None:
+    runtime = Runtime()
+    assert repr(runtime) == "<Runtime memory:// [tools: 0 | conversations: 0]>"
+    async with runtime:
+        served = await runtime.serve(double, Box())
+        chat = await runtime.converse(model=scripted([]), id="c")
+        assert repr(runtime) == "<Runtime memory:// [tools: 2 | conversations: 1]>"
+        assert repr(served) == "<Served double, put>"
+        assert served.tools == ("double", "put")
+        await chat.close()
+        await served.stop()
+        assert repr(runtime) == "<Runtime memory:// [tools: 0 | conversations: 0]>"
+
+
+async def test_a_call_by_the_tool_and_by_its_name() -> None:
+    async with Runtime() as runtime:
+        await runtime.serve(double)
+        typed: ToolResult[int] = await runtime.call(double, {"x": 4})
+        assert typed.value == 8
+        assert (await runtime.call("double", {"x": 4})).value == 8
+        assert typed.worker == runtime.system.bus.instance
+        assert typed.seconds > 0
+
+
+async def test_every_failure_is_in_the_result() -> None:
+    async with Runtime() as runtime:
+        await runtime.serve(double)
+        assert failure_code(await runtime.call("nowhere")) == "unknown_tool"
+        assert failure_code(await runtime.call("double", {"x": "no"})) == "invalid_arguments"
+        assert failure_code(await runtime.call("double", {"x": object()})) == "invalid_arguments"
+        assert failure_code(await runtime.call("double", {"x": "\ud800"})) == "invalid_arguments"
+        assert failure_code(await runtime.call("double", {"x": "x" * 2**21})) == "too_large"
+        assert failure_code(await runtime.call("double", {"x": "x" * 2**24})) == "too_large"
+        assert failure_code(await runtime.call("half: \ud800")) in {"unknown_tool", "invalid_message"}
+        assert failure_code(await runtime.call("double", {"x": 1}, timeout=-1)) == "timed_out"
+        with pytest.raises(CallFailed):
+            _ = (await runtime.call("nowhere")).value
+
+
+async def test_many_calls_with_references_by_id_and_by_position() -> None:
+    async with Runtime() as runtime:
+        await runtime.serve(double)
+        calls = [
+            ToolCall("c", "double", {"x": {"$result": "b"}}),
+            ToolCall("b", "double", {"x": {"$result": "a"}}),
+            ToolCall("a", "double", {"x": 1}),
+            ToolCall("d", "double", {"x": {"$result": 3}}),
+        ]
+        assert [result.value for result in await runtime.call_many(calls)] == [8, 4, 2, 4]
+
+
+async def test_one_call_whose_arguments_are_no_json_leaves_the_others_alone() -> None:
+    async with Runtime() as runtime:
+        await runtime.serve(double)
+        calls = [ToolCall("a", "double", {"x": {1, 2}}), ToolCall("b", "double", {"x": object()}), ToolCall("c", "double", {"x": 1})]
+        results = await runtime.call_many(calls)
+        assert [failure_code(result) for result in results] == ["invalid_arguments", "invalid_arguments", ""]
+        assert [result.id for result in results] == ["a", "b", "c"]
+
+
+async def test_a_cycle_fails_the_calls_on_it_and_no_other() -> None:
+    async with Runtime() as runtime:
+        await runtime.serve(double)
+        calls = [
+            ToolCall("a", "double", {"x": {"$result": "b"}}),
+            ToolCall("b", "double", {"x": {"$result": "a"}}),
+            ToolCall("c", "double", {"x": 1}),
+        ]
+        results = await runtime.call_many(calls)
+        assert [failure_code(result) for result in results] == ["invalid_reference", "invalid_reference", ""]
+
+
+async def test_a_name_is_served_once_and_both_are_named() -> None:
+    @tool(name="double")
+    async def other(x: int) -> int:
+        return x
+
+    async with Runtime() as runtime:
+        served = await runtime.serve(double)
+        for things in ((other,), (triple, other)):
+            with pytest.raises(Misuse, match=r"'double' is served twice: by .*double and by .*other; give one a prefix"):
+                await runtime.serve(*things)
+        assert set(runtime.tools) == {"double"}
+        await runtime.serve(other, prefix="my")
+        await served.stop()
+        await served.stop()
+        await runtime.serve(other)
+        assert (await runtime.call("double", {"x": 1})).value == 1
+
+
+async def test_two_of_one_name_at_once_serve_neither() -> None:
+    async with Runtime() as runtime:
+        with pytest.raises(Misuse, match="served twice"):
+            await runtime.serve(Box(), Box())
+        assert not runtime.tools
+        await runtime.serve(Box())
+
+
+async def test_stopped_it_is_unknown() -> None:
+    async with Runtime() as runtime:
+        served = await runtime.serve(double)
+        await served.stop()
+        assert failure_code(await runtime.call(double, {"x": 1})) == "unknown_tool"
+
+
+async def test_before_it_is_entered_and_after_it_is_left_it_is_closed() -> None:
+    runtime = Runtime()
+    for _ in range(2):
+        for use in (
+            lambda: runtime.call("double"),
+            lambda: runtime.call_many([]),
+            lambda: runtime.serve(double),
+            lambda: runtime.converse(model=scripted([])),
+        ):
+            with pytest.raises(Misuse, match="the runtime is closed"):
+                await use()
+        async with runtime:
+            served = await runtime.serve(double)
+    await served.stop()
+
+
+async def test_a_conversation_is_opened_once_by_its_id() -> None:
+    model = scripted(["one", "two"])
+    async with Runtime() as runtime:
+        chats: list[Any] = []
+
+        async def open_one() -> None:
+            chats.append(await runtime.converse(model=model, id="c"))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(open_one)
+        assert len({id(chat) for chat in chats}) == 1
+        assert chats[0].id == "c"
+        first, second = await runtime.converse(model=model), await runtime.converse(model=model)
+        assert first.id != second.id
+
+
+async def test_a_conversation_needs_an_agent_or_a_model() -> None:
+    async with Runtime() as runtime:
+        with pytest.raises(Misuse, match="needs an agent, or a model"):
+            await runtime.converse(system="s")
+        with pytest.raises(Misuse, match="names no provider"):
+            await runtime.converse(model="gpt")
+
+
+async def test_what_an_agent_may_call_is_served_with_it() -> None:
+    box = Box()
+    model = scripted(["a", "b", "c"])
+    agent = Agent("a", model, tools=[double, triple, box, "other_*"])
+    async with Runtime() as runtime:
+        await runtime.serve(tool(name="unrelated")(triple))
+        for _ in range(3):  # each conversation of the agent finds what the first one brought
+            chat = await runtime.converse(agent)
+            await chat.say("hi")
+        assert set(runtime.tools) == {"unrelated", "double", "triple", "put"}
+        for request in model.requests:
+            assert {spec.name for spec in request.tools} == {"double", "triple", "put"}
+
+
+async def test_an_agent_without_tools_offers_what_is_served_and_one_with_none_offers_none() -> None:
+    model = scripted(["a", "b"])
+    async with Runtime() as runtime:
+        await runtime.serve(double)
+        await (await runtime.converse(Agent("a", model))).say("hi")
+        await (await runtime.converse(Agent("a", model, tools=[]))).say("hi")
+    assert [len(request.tools) for request in model.requests] == [1, 0]
+
+
+async def test_a_tool_of_an_agent_that_is_another_of_the_same_name_is_refused() -> None:
+    @tool(name="double")
+    async def other(x: int) -> int:
+        return x
+
+    async with Runtime() as runtime:
+        await runtime.serve(double)
+        with pytest.raises(Misuse, match="served twice"):
+            await runtime.converse(Agent("a", scripted([]), tools=[other]))
+
+
+async def test_a_caller_is_seen_by_tools_and_by_no_model() -> None:
+    model = scripted([("whoami",), "done"])
+    async with Runtime() as runtime:
+        await runtime.serve(whoami)
+        chat = await runtime.converse(model=model, caller={"user": "u1"}, id="c-1")
+        reply = await chat.say("hi")
+        assert reply.calls[0].value == [{"user": "u1"}, "c-1"]
+        assert (await runtime.call(whoami)).value == [None, ""]
+
+    def told(request: ModelRequest) -> str:
+        return repr((request.messages[0], request.settings))
+
+    assert "u1" not in told(model.requests[0])
+
+
+async def test_settings_reach_the_model() -> None:
+    model = scripted(["hi"])
+    async with Runtime() as runtime:
+        await (await runtime.converse(model=model, settings={"temperature": 0.5})).say("hi")
+    assert model.requests[0].settings == {"temperature": 0.5}
+
+
+async def test_a_thousand_conversations_at_once() -> None:
+    async with Runtime() as runtime:
+        await runtime.serve(double)
+        done: list[str] = []
+
+        async def one(n: int) -> None:
+            chat = await runtime.converse(model=scripted([("double", {"x": n}), f"{2 * n}"]))
+            reply = await chat.say("go")
+            assert reply.calls[0].value == 2 * n
+            done.append(reply.text)
+
+        async with anyio.create_task_group() as tasks:
+            for n in range(1_000):
+                tasks.start_soon(one, n)
+    assert sorted(map(int, done)) == list(range(0, 2_000, 2))
+
+
+async def test_two_runtimes_side_by_side_know_nothing_of_each_other() -> None:
+    async with Runtime() as one, Runtime() as two:
+        await one.serve(double)
+        assert failure_code(await two.call("double", {"x": 1})) in {"unknown_tool", "unreachable"}
+        await two.serve(double)
+
+
+async def test_an_exception_of_the_program_goes_on_as_it_is() -> None:
+    async def use() -> None:
+        async with Runtime() as runtime:
+            await runtime.serve(double)
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        await use()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_worker_runs_until_it_is_told_to_stop(number: signal.Signals) -> None:
+    async with Runtime() as runtime:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(runtime.run)
+            await anyio.wait_all_tasks_blocked()
+            os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("url", ["", "http://x", "memory", "redis://localhost"])
+async def test_a_url_of_no_known_kind(url: str) -> None:
+    with pytest.raises(ValueError, match="memory://"):
+        Runtime(url)
+
+
+async def test_nobody_listens_there() -> None:
+    with anyio.fail_after(3), pytest.raises(ToolwireError, match="unreachable"):
+        async with Runtime("nats://127.0.0.1:1"):
+            pass
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_one_turn_from_a_program_without_a_loop(backend: str) -> None:
+    agent = Agent("a", scripted([("double", {"x": 21}), "42"]), tools=[double])
+    reply = run(agent, "the answer?", backend=backend)
+    assert (reply.text, reply.calls[0].value) == ("42", 42)
