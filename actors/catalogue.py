@@ -9,6 +9,7 @@ from ..protocol.arguments import Checker
 from ..protocol.envelope import encode
 from ..protocol.failures import Failure, failed
 from ..protocol.tools import ToolSpec
+from ..runtime.context import Door
 
 SHOWN = 100
 """How many characters of a name that nobody knows are repeated."""
@@ -34,7 +35,7 @@ class Entry:
     def __init__(self, spec: ToolSpec) -> None:
         self.spec = spec
         self.instances: list[str] = []
-        self.targets: list[tuple[str, str]] = []
+        self.targets: list[tuple[str | Door, str]] = []
         self.turn = 0
         self._checker: Checker | None = None
         self._digest = b""
@@ -53,7 +54,7 @@ class Entry:
             self._checker = Checker(self.spec.parameters)
         return self._checker
 
-    def in_turn(self) -> list[tuple[str, str]]:
+    def in_turn(self) -> list[tuple[str | Door, str]]:
         """Address and instance of everybody who serves it, each time beginning with another."""
         self.turn += 1
         n = self.turn % len(self.targets) if self.targets else 0
@@ -66,7 +67,7 @@ class Catalogue(Mapping[str, ToolSpec]):
     `address` tells where a tool, by name, is heard at one end of the bus, by instance.
     """
 
-    def __init__(self, address: Callable[[str, str], str]) -> None:
+    def __init__(self, address: Callable[[str, str], str | Door]) -> None:
         self._address = address
         self.entries: dict[str, Entry] = {}
         self.version = 0

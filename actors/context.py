@@ -28,7 +28,7 @@ class Context(context.Context, eq=False):
     """A parameter of this type is filled in, and left out of the tool's schema."""
 
     message: CallTool = CallTool("", "", "")
-    executor: str = ""
+    executor: str | context.Door = ""
     calls: int = 0
 
     @property
@@ -91,7 +91,7 @@ class Context(context.Context, eq=False):
         return ended.results[0]
 
 
-def of_call(outer: context.Context, message: CallTool, executor: str) -> Context:
+def of_call(outer: context.Context, message: CallTool, executor: str | context.Door) -> Context:
     """What the tool that serves `message` is given."""
     return Context(
         outer.system, outer.deadline, outer.depth, outer.path, outer.trail, outer.listener, message, executor

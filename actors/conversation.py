@@ -25,7 +25,7 @@ from ..protocol.messages import (
 from ..protocol.tools import ToolSpec
 from ..protocol.turn import DEFAULT_LIMITS, Command, Heard, Limits, Offer, Turn
 from ..runtime.actor import Actor
-from ..runtime.context import Context
+from ..runtime.context import Context, Door
 from ..runtime.deadline import sooner
 from ..runtime.tracing import Tracing
 from .catalogue import Catalogue
@@ -39,13 +39,13 @@ class House:
 
     __slots__ = ("catalogue", "executor", "selector", "tracing")
 
-    def __init__(self, selector: str, executor: str, catalogue: Catalogue, tracing: Tracing) -> None:
+    def __init__(self, selector: str | Door, executor: str | Door, catalogue: Catalogue, tracing: Tracing) -> None:
         self.selector = selector
         self.executor = executor
         self.catalogue = catalogue
         self.tracing = tracing
 
-    def asks(self, model: str) -> dict[type, str]:
+    def asks(self, model: str | Door) -> dict[type, str | Door]:
         """Where each command of a turn goes, for conversations with the model at that address."""
         return {SelectTools: self.selector, Complete: model, RunBatch: self.executor}
 
@@ -61,7 +61,7 @@ class Conversation(Actor):
     def __init__(
         self,
         identity: str,
-        asks: dict[type, str],
+        asks: dict[type, str | Door],
         house: House,
         *,
         system: str = "",

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..protocol.tools import encode_json
 from ..protocol.turn import DEFAULT_LIMITS
-from ..runtime.context import Context
+from ..runtime.context import Context, Door
 from ..runtime.system import ActorSystem
 from .agent import Agent
 from .agent_tool import agent_tool
@@ -29,7 +29,7 @@ class Conversations:
         self.services = services
         self._outside = outside
         self._chats: dict[str, Chat] = {}
-        self._models: dict[Any, tuple[dict[type, str], object, Model]] = {}
+        self._models: dict[Any, tuple[dict[type, str | Door], object, Model]] = {}
         self._agents: dict[int, tuple[Agent, Tool[str]]] = {}
         self._numbers = count(1)
 
@@ -62,22 +62,23 @@ class Conversations:
         """Put a named conversation where others find it. Somebody may have done so while this one was prepared."""
         if name in self._chats:
             return self._chats[name]
-        address = self.system.address("conversation", name)
-        ref = await self.system.spawn(conversation, address)
+        ref = await self.system.spawn(conversation, self.system.address("conversation", name))
 
         async def close() -> None:
             self._chats.pop(name, None)
             await ref.stop()
 
-        chat = self._chats[name] = Chat(name, address, self._outside, conversation, close)
+        chat = self._chats[name] = Chat(
+            name, self.system.door("conversation", name), self._outside, conversation, close
+        )
         return chat
 
-    async def _spawn_model(self, model: str | Model) -> dict[type, str]:
+    async def _spawn_model(self, model: str | Model) -> dict[type, str | Door]:
         """Whom a conversation with this model asks: the actor of the model is spawned when it is first needed."""
         made = model_from(model)
-        address = self.system.address("model", f"{self.services.instance}-{next(self._numbers)}")
-        await self.system.spawn(ModelActor(made), address)
-        asks = self.house.asks(address)
+        name = f"{self.services.instance}-{next(self._numbers)}"
+        await self.system.spawn(ModelActor(made), self.system.address("model", name))
+        asks = self.house.asks(self.system.door("model", name))
         self._models[model if isinstance(model, str) else id(model)] = (asks, model, made)
         return asks
 

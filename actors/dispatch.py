@@ -9,7 +9,7 @@ from ..protocol.events import Event
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallEnded, CallTool, CheckCall
 from ..protocol.tools import ToolCall, ToolResult
-from ..runtime.context import Context
+from ..runtime.context import Context, Door
 from .catalogue import Catalogue, Entry
 
 NOTHING_RAN = {"unreachable", "overloaded"}
@@ -36,7 +36,7 @@ class Dispatcher:
     def __init__(
         self,
         catalogue: Catalogue,
-        validator: str,
+        validator: str | Door,
         here: str,
         settle: Settle | None = None,
         call_seconds: float = CALL_SECONDS,
@@ -121,7 +121,7 @@ class Dispatcher:
         elif failure.code == "worker_lost":
             self.catalogue.forget(instance)
 
-    def _targets(self, name: str, entry: Entry | None, context: Context) -> list[tuple[str, str]]:
+    def _targets(self, name: str, entry: Entry | None, context: Context) -> list[tuple[str | Door, str]]:
         """Address and instance of each who serves the tool; nobody known: the door for strangers."""
         if entry is None:
             return [(context.system.address("tool", name), "")]

@@ -118,7 +118,7 @@ def fitted(results: Sequence[ToolResult[Any]], room: int) -> tuple[ToolResult[An
             room -= size
             fit.append(result)
         else:
-            said = "the tool did its work, but the results of this response are too large together: ask for less at once"
+            said = "the tool did its work, but the results of this response are too large together: ask for less"
             failure = failed("too_large", said, "done", size=size)
             fit.append(replace(result, content=None, failure=failure))
     return tuple(fit)

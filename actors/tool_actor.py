@@ -13,7 +13,7 @@ from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallEnded, CallTool
 from ..runtime.actor import Actor
 from ..runtime.border import ends_program, failure_of, is_ours
-from ..runtime.context import Context
+from ..runtime.context import Context, Door
 from ..runtime.isolation import isolated
 from ..runtime.tracing import entered
 from .context import of_call
@@ -23,7 +23,7 @@ from .tool import Tool, encoded
 class Workshop:
     """What the tools of one runtime share: its name, its threads, how large a result may be, who runs their calls."""
 
-    def __init__(self, worker: str, executor: str, threads: int, largest: int) -> None:
+    def __init__(self, worker: str, executor: str | Door, threads: int, largest: int) -> None:
         self.worker = worker
         self.executor = executor
         self.threads = CapacityLimiter(threads)
@@ -87,7 +87,7 @@ class ToolActor(Actor):
 
 
 def settled(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """What `work` gave or raised, as a value: event loops take some of both for their own (GeneratorExit, coroutines)."""
+    """What `work` gave or raised, as a value: a loop takes some of both for its own (a coroutine, GeneratorExit)."""
     try:
         return work(), None
     except BaseException as error:  # noqa: BLE001 - it is raised again where it was asked for

@@ -18,7 +18,7 @@ from ..protocol.subjects import KINDS
 from ..protocol.tools import ToolCall, ToolResult, typed
 from ..protocol.turn import Limits
 from ..runtime.bus import BusError, open_bus
-from ..runtime.context import Context, bus_failure, outside
+from ..runtime.context import Context, Door, bus_failure, outside
 from ..runtime.system import ActorSystem
 from ..runtime.tracing import Tracing
 from .agent import Agent
@@ -76,8 +76,8 @@ class Runtime:
         self.url = url
         kinds = (KINDS if local else OWN) if isinstance(local, bool) else frozenset(local)
         bus = open_bus(url, namespace=namespace, local=lambda subject: subject.split(".")[2] in kinds)
-        self.system = ActorSystem(bus, namespace=namespace)
-        self.tools = Catalogue(lambda name, instance: self.system.address("tool", name, instance))
+        self.system = ActorSystem(bus, namespace=namespace, local=kinds)
+        self.tools = Catalogue(lambda name, instance: self.system.door("tool", name, instance))
         self.tracing = Tracing(tracer_provider)
         self._call_seconds = call_seconds
         self._result_bytes = result_bytes
@@ -85,7 +85,7 @@ class Runtime:
         self._directory: Directory | None = None
         self._services: Services
         self._conversations: Conversations
-        self._executor = ""
+        self._executor: str | Door = ""
         self._numbers = count(1)
 
     def __repr__(self) -> str:
@@ -118,21 +118,19 @@ class Runtime:
         """Spawn the actors that every runtime has of its own."""
         system, instance = self.system, self.system.bus.instance
         system.trail = Raw(encode(Trail(turn=instance)))
-        validator = system.address("validator", instance)
-        executor = self._executor = system.address("executor", instance)
-        selector = system.address("selector", instance)
         directory, settle = None, None
-        if self.url != "memory://":  # nobody else can be there
+        if not self.url.startswith("memory:"):
             directory = self._directory = Directory(system, self.tools)
             await directory.start()
             settle = directory.settle
-        dispatcher = Dispatcher(self.tools, validator, instance, settle, self._call_seconds)
         self._dispatcher = Dispatcher(self.tools, "", instance, settle, self._call_seconds)
-        await system.spawn(Validator(self.tools), validator)
-        await system.spawn(Executor(dispatcher, self.tracing), executor)
-        await system.spawn(Selector(self.tools, Keyword(), instance), selector)
+        await system.spawn(Validator(self.tools), system.address("validator", instance))
+        dispatcher = Dispatcher(self.tools, system.door("validator", instance), instance, settle, self._call_seconds)
+        await system.spawn(Executor(dispatcher, self.tracing), system.address("executor", instance))
+        await system.spawn(Selector(self.tools, Keyword(), instance), system.address("selector", instance))
+        executor = self._executor = system.door("executor", instance)
+        house = House(system.door("selector", instance), executor, self.tools, self.tracing)
         workshop = Workshop(instance, executor, self._threads, self._result_bytes)
-        house = House(selector, executor, self.tools, self.tracing)
         self._services = Services(system, self.tools, workshop, directory)
         self._conversations = Conversations(system, house, self._services, self._context)
 

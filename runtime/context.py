@@ -24,6 +24,7 @@ from ..protocol.messages import Request
 from ..protocol.subjects import Kind
 from .alarms import Alarms
 from .bus.contract import Bus, BusError, Closed, Lost, Progress, Refused, TooLarge, Unreachable
+from .bus.isolation import Gate
 from .deadline import NEVER, Clock, sooner
 
 A = TypeVar("A")
@@ -138,7 +139,7 @@ class Context(Struct, eq=False, gc=True):
             payload = encode((VERSION, next(ids), budget, self.depth + 1, self.path, self.trail, message))
         except NO_BYTES as error:
             raise ToolwireError(failed("invalid_message", f"this can't be sent: {error}")) from error
-        progress = None if hear is None else decoding(hear)
+        progress = None if hear is None else Gate(decoding(hear))
         try:
             if type(address) is str:
                 answer = await system.bus.request(address, payload, to=to, progress=progress)
@@ -146,6 +147,9 @@ class Context(Struct, eq=False, gc=True):
                 answer = await address.deliver(payload, progress or unheard)  # type: ignore[union-attr]  # no str
         except BusError as error:
             raise ToolwireError(bus_failure(error, sent=len(payload) <= system.bus.largest)) from error
+        finally:
+            if progress is not None:
+                progress.close()  # what is said after the answer is heard by nobody
         said: A = answer_of(answers(type(message)), answer)
         return said
 

@@ -56,7 +56,7 @@ class FakeActor(Actor):
             answer = await answer
         if isinstance(answer, BaseException):
             raise answer
-        return answer  # type: ignore[return-value]  # whatever it is, the system has to cope with it
+        return answer
 
 
 class Recorder:

@@ -55,9 +55,12 @@ class CallLine:
         said = f"{result.failure.code}: {brief(result.failure.message, 100)}"
         return Text.assemble(("  ✗ ", "red"), self.told, (f"  {result.seconds:.2f} s  ", "dim"), (said, "red"))
 
-    def __rich__(self) -> RenderableType:
+    def picture(self) -> RenderableType:
+        """The call as it stands, in one line of a terminal."""
         if self._result is not None or self._left:
-            return self.ended()
+            line = self.ended()
+            line.no_wrap, line.overflow = True, "ellipsis"
+            return line
         seconds = self._clock() - self._began
         self._spinner.update(text=Text.assemble(self.told, (f"  {seconds:.1f} s{self._note}", "dim")))
         return Indented(self._spinner)
@@ -115,7 +118,7 @@ class TurnView:
         self._end_line()
 
     def __rich__(self) -> RenderableType:
-        return Group(*list(self._parts))
+        return Group(*(part if isinstance(part, Text) else part.picture() for part in list(self._parts)))
 
     def hear(self, event: Event) -> None:
         """Show what has happened."""

@@ -37,17 +37,6 @@ ANSWER = 2
 CLOSE = 2.0
 
 
-class PatientClient(Client):
-    """A client that drops a message that it can't read, instead of ending its reading loop."""
-
-    def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> Any:
-        try:
-            return super()._build_message(sid, subject, reply, data, headers)
-        except UnicodeDecodeError:
-            log.warning("a message with a subject that is no UTF-8 was dropped")
-            return None
-
-
 class Heard:
     """One subscription: what is needed to make it again on a new client."""
 
@@ -60,15 +49,41 @@ class Heard:
         self.subscription: Subscription | None = None
 
     async def arrived(self, message: Msg) -> None:
+        """Hand over a message that came before the number of the subscription was known."""
+        self.take(message.subject, message.reply, message.data, message.headers)
+
+    def take(self, subject: str, reply: str, payload: bytes, headers: dict[str, str] | None) -> None:
         """Hand one message over."""
-        headers = message.headers
-        nobody = headers is not None and not message.data and headers.get("Status") == "503"
+        nobody = headers is not None and not payload and headers.get("Status") == "503"
         try:
-            self.hear(message.subject, message.reply, None if nobody else message.data)
+            self.hear(subject, reply, None if nobody else payload)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, it would end the subscription
             log.error("what hears %s raised %s", self.subject, described(error))
+
+
+class PatientClient(Client):
+    """A client that hands messages over as they are read, and drops one that it can't read.
+
+    nats-py puts a message into the queue of its subscription, for a task that calls back: a turn of the loop and a
+    switch of tasks for each. What is in `hears`, by the subscription's number, only takes it and must not wait, so
+    that it is called from the reading loop; nats-py is then told that there was no message.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hears: dict[int, Heard] = {}
+
+    def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> Any:
+        heard = self.hears.get(sid)
+        try:
+            if heard is None:
+                return super()._build_message(sid, subject, reply, data, headers)
+            heard.take(subject.decode(), reply.decode(), data, headers)
+        except UnicodeDecodeError:
+            log.warning("a message with a subject that is no UTF-8 was dropped")
+        return None
 
 
 class DirectLink:
@@ -235,7 +250,7 @@ class DirectLink:
         number, heard = self._number, Heard(subject, queue, hear)
         self._heard[number] = heard
         try:
-            heard.subscription = await self._client.subscribe(subject, queue=queue, cb=heard.arrived)
+            await self._attach(heard)
             await self._barrier()
         except BaseException as error:
             del self._heard[number]
@@ -245,6 +260,12 @@ class DirectLink:
                 raise Closed(f"{without_secrets(self.options.url)} takes no subscription: {error}") from None
             raise
         return number
+
+    async def _attach(self, heard: Heard) -> None:
+        """Subscribe on the client that there is now."""
+        client = self._client
+        heard.subscription = await client.subscribe(heard.subject, queue=heard.queue, cb=heard.arrived)
+        client.hears[heard.subscription._id] = heard  # noqa: SLF001 - nats-py tells the number nowhere else
 
     async def unsubscribe(self, number: int) -> None:
         """See `Link.unsubscribe`."""
@@ -260,6 +281,7 @@ class DirectLink:
                 await self._barrier()
                 await subscription.drain()  # type: ignore[no-untyped-call]
         await forget(subscription)
+        self._client.hears.pop(subscription._id, None)  # noqa: SLF001 - as above
 
     async def _barrier(self) -> None:
         """Return when the broker has read all that was sent. Raises nats.errors.Error."""
@@ -300,7 +322,7 @@ class DirectLink:
         await self._connect(CONNECT)
         self.since = time.monotonic()
         for heard in self._heard.values():
-            heard.subscription = await self._client.subscribe(heard.subject, queue=heard.queue, cb=heard.arrived)
+            await self._attach(heard)
 
     async def close(self) -> None:
         """See `Link.close`."""

@@ -1,6 +1,7 @@
 """A batch on its way: order, time limits, cancellation, and how many tasks it takes."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -84,14 +85,15 @@ async def test_one_result_for_each_call_in_call_order(work: Work, count: int) ->
 
 @pytest.mark.parametrize("pattern", ["all", "none", "odd", "even", "first", "last"])
 async def test_calls_start_in_response_order_on_every_loop(pattern: str) -> None:
-    suspends = {
-        "all": lambda n: True,
-        "none": lambda n: False,
+    patterns: dict[str, Callable[[int], bool]] = {
+        "all": lambda _: True,
+        "none": lambda _: False,
         "odd": lambda n: n % 2 == 1,
         "even": lambda n: n % 2 == 0,
         "first": lambda n: n == 0,
         "last": lambda n: n == 49,
-    }[pattern]
+    }
+    suspends = patterns[pattern]
     gate = anyio.Event()
 
     async def work(position: int) -> None:
@@ -180,7 +182,7 @@ def test_after_a_call_that_timed_out_the_lane_goes_on() -> None:
     """Calls that wait for one that is stuck start once it has timed out, with all of their own time."""
 
     async def work(position: int) -> None:
-        await (trio.sleep_forever() if position == 0 else trio.sleep(4.0))
+        await trio.sleep(math.inf if position == 0 else 4.0)
 
     async def main() -> None:
         calls = [ToolCall(str(n), "alone", "{}") for n in range(3)]

@@ -184,7 +184,7 @@ async def test_a_model_that_fails_ends_the_turn_and_not_the_conversation() -> No
 
 
 async def test_ten_thousand_calls_in_a_response() -> None:
-    calls = [("double", {"x": n}) for n in range(10_000)]
+    calls: list[Any] = [("double", {"x": n}) for n in range(10_000)]
     async with Runtime() as runtime:
         await runtime.serve(double)
         chat = await runtime.converse(model=scripted([calls, "done"]))
@@ -201,13 +201,17 @@ async def test_calls_with_the_same_id_or_none() -> None:
         await runtime.serve(double)
         chat = await runtime.converse(model=scripted([calls, "done"]))
         reply = await chat.say("go")
-        assert [result.failure and result.failure.code for result in reply.calls] == [None, "invalid_call", "invalid_call"]
+        assert [result.failure and result.failure.code for result in reply.calls] == [
+            None,
+            "invalid_call",
+            "invalid_call",
+        ]
         assert reply.text == "done"
 
 
 @pytest.mark.parametrize("references", [False, True])
 async def test_references_only_where_they_are_switched_on(*, references: bool) -> None:
-    calls = [("double", {"x": 4}), ("double", {"x": {"$result": 1}})]
+    calls: list[Any] = [("double", {"x": 4}), ("double", {"x": {"$result": 1}})]
     async with Runtime() as runtime:
         await runtime.serve(double)
         chat = await runtime.converse(model=scripted([calls, "done"]), references=references)

@@ -40,7 +40,7 @@ class Yard:
         self.catalogue.add(spec, instance)
         return actor
 
-    async def call(self, call: ToolCall = CALL) -> ToolResult[object]:  # noqa: B008 - as above
+    async def call(self, call: ToolCall = CALL) -> ToolResult[object]:
         return await self.dispatcher.dispatch(call, call.text(), self.system.context(), None)
 
 

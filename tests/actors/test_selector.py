@@ -75,7 +75,9 @@ async def test_more_were_used_than_may_be_offered() -> None:
 async def test_only_what_is_in_reach_is_chosen() -> None:
     catalogue = new_catalogue(**{f"weather_{n}": "there" for n in range(50)}, weather="here")
     selector = Selector(catalogue, Keyword(), "here", most=3)
-    assert set((await selected(selector, "weather", "weather_1*")).names) <= {f"weather_{n}" for n in [1, *range(10, 20)]}
+    assert set((await selected(selector, "weather", "weather_1*")).names) <= {
+        f"weather_{n}" for n in [1, *range(10, 20)]
+    }
 
 
 async def test_a_digest_names_exactly_this_list_of_exactly_these_specs() -> None:

@@ -26,6 +26,7 @@ async def bare(city: str, units: Literal["c", "f"] = "c") -> Weather:
 
     Args:
         city: City name, such as "Paris".
+        units: Temperature unit.
     """
     return Weather(city, 21.0 if units == "c" else 70.0)
 
@@ -69,7 +70,11 @@ def test_bare_it_takes_all_from_the_function() -> None:
     assert bare.spec.description == "Current weather for a city."
     assert bare.spec.parameters["required"] == ["city"]
     assert bare.spec.parameters["properties"]["city"]["description"] == 'City name, such as "Paris".'
-    assert bare.spec.parameters["properties"]["units"] == {"enum": ["c", "f"], "default": "c"}
+    assert bare.spec.parameters["properties"]["units"] == {
+        "enum": ["c", "f"],
+        "default": "c",
+        "description": "Temperature unit.",
+    }
     assert bare.result_type is Weather
     assert bare.is_async
     assert bare.concurrency == CONCURRENCY
@@ -142,9 +147,18 @@ def test_a_type_without_a_schema_is_refused_naming_parameter_and_type() -> None:
         def picky(thing: Opaque) -> None: ...
 
 
-@pytest.mark.parametrize("function", [lambda *args: None, lambda **named: None, lambda x, /: None], ids=["*", "**", "/"])
+def many(*items: int) -> None: ...
+
+
+def named(**items: int) -> None: ...
+
+
+def placed(item: int, /) -> None: ...
+
+
+@pytest.mark.parametrize("function", [many, named, placed])
 def test_so_is_a_parameter_that_no_call_can_name(function: Any) -> None:
-    with pytest.raises(Misuse):
+    with pytest.raises(Misuse, match=r"\(\) takes"):
         tool(function)
 
 

@@ -102,7 +102,11 @@ async def test_many_calls_with_references_by_id_and_by_position() -> None:
 async def test_one_call_whose_arguments_are_no_json_leaves_the_others_alone() -> None:
     async with Runtime() as runtime:
         await runtime.serve(double)
-        calls = [ToolCall("a", "double", {"x": {1, 2}}), ToolCall("b", "double", {"x": object()}), ToolCall("c", "double", {"x": 1})]
+        calls = [
+            ToolCall("a", "double", {"x": {1, 2}}),
+            ToolCall("b", "double", {"x": object()}),
+            ToolCall("c", "double", {"x": 1}),
+        ]
         results = await runtime.call_many(calls)
         assert [failure_code(result) for result in results] == ["invalid_arguments", "invalid_arguments", ""]
         assert [result.id for result in results] == ["a", "b", "c"]
@@ -128,7 +132,9 @@ async def test_a_name_is_served_once_and_both_are_named() -> None:
     async with Runtime() as runtime:
         served = await runtime.serve(double)
         for things in ((other,), (triple, other)):
-            with pytest.raises(Misuse, match=r"'double' is served twice: by .*double and by .*other; give one a prefix"):
+            with pytest.raises(
+                Misuse, match=r"'double' is served twice: by .*double and by .*other; give one a prefix"
+            ):
                 await runtime.serve(*things)
         assert set(runtime.tools) == {"double"}
         await runtime.serve(other, prefix="my")
@@ -286,11 +292,10 @@ async def test_an_exception_of_the_program_goes_on_as_it_is() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_worker_runs_until_it_is_told_to_stop(number: signal.Signals) -> None:
-    async with Runtime() as runtime:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(runtime.run)
-            await anyio.wait_all_tasks_blocked()
-            os.kill(os.getpid(), number)
+    async with Runtime() as runtime, anyio.create_task_group() as tasks:
+        tasks.start_soon(runtime.run)
+        await anyio.wait_all_tasks_blocked()
+        os.kill(os.getpid(), number)
 
 
 @pytest.mark.parametrize("url", ["", "http://x", "memory", "redis://localhost"])

@@ -1,34 +1,27 @@
-"""What whole turns need: three buses, a place where calls meet, and what has to hold at the end of each test.
+"""Three buses for whole turns, and what has to hold on each of them at the end of a test.
 
 The buses are memory, NATS with the six actors asked inside the process (`local=False`), and NATS with every hop over
-the broker (`local=()`). A test asks for `bus`, and opens as many runtimes on it as it likes.
+the broker (`local=()`).
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
-from toolwire import (
-    AssistantMessage,
-    Chat,
-    ModelRequest,
-    Runtime,
-    SystemMessage,
-    ToolCall,
-    ToolMessage,
-    ToolResult,
-    tool,
-)
+from toolwire import AssistantMessage, Chat, Runtime, SystemMessage, ToolMessage
 from toolwire.actors.models.scripted import Scripted
 from toolwire.protocol.history import HistoryMessage
 
 PATIENCE = 20.0
 """Seconds after which a test says that something hangs. What it waits for takes milliseconds."""
+
+TURNS = 20
+"""Turns of the loop that a task may take to end."""
 
 BUSES: dict[str, dict[str, Any]] = {"memory": {}, "nats": {"local": False}, "every-hop": {"local": ()}}
 
@@ -42,16 +35,15 @@ class Meeting:
         self.full = anyio.Event()
 
     async def join(self) -> None:
+        """Come, and wait for the others."""
         self.came += 1
-        if self.came == self.count:
+        if self.came >= self.count:
             self.full.set()
         await self.full.wait()
 
 
-class TestBus:
-    """One bus, and a namespace that no other test has. All runtimes that `open` gives see each other."""
-
-    __test__ = False
+class BusUnderTest:
+    """One bus, and a namespace that no other test has: the runtimes on it see each other, and nobody else."""
 
     def __init__(self, name: str, url: str) -> None:
         self.name = name
@@ -59,18 +51,20 @@ class TestBus:
         self.namespace = secrets.token_hex(8)
 
     def __repr__(self) -> str:
-        return f"<TestBus {self.name}>"
+        return f"<BusUnderTest {self.name}>"
 
     @property
     def remote(self) -> bool:
+        """Whether calls to tools leave the process."""
         return self.name != "memory"
 
     def runtime(self, **options: Any) -> Runtime:
+        """A runtime on this bus."""
         return Runtime(self.url, namespace=self.namespace, **BUSES[self.name], **options)
 
     @asynccontextmanager
     async def open(self, *things: Any, **options: Any) -> AsyncIterator[Runtime]:
-        """A runtime that serves `things`; nothing hangs in it, and no task outlives it."""
+        """A runtime that serves `things`. Nothing hangs in it, and no task outlives it."""
         with anyio.fail_after(PATIENCE):
             before = tasks()
             async with self.runtime(**options) as runtime:
@@ -79,63 +73,58 @@ class TestBus:
                 yield runtime
             await nothing_left(before)
 
+    def meeting(self, count: int) -> Meeting:
+        """A place where `count` calls wait for each other."""
+        return Meeting(count)
 
-class Leaving:
-    """`async with Leaving(request, scope)`: the scope is cancelled once `moment` was reached."""
+    @asynccontextmanager
+    async def left_at(self, moment: anyio.Event) -> AsyncIterator[anyio.CancelScope]:
+        """A scope that is cancelled as soon as `moment` is there."""
 
-    def __init__(self, moment: anyio.Event) -> None:
-        self.moment = moment
-        self.scope = anyio.CancelScope()
+        async def leave() -> None:
+            await moment.wait()
+            scope.cancel()
 
-    async def __aenter__(self) -> Self:
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
-        self._tasks.start_soon(self._leave)
-        self.scope.__enter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        swallowed = self.scope.__exit__(kind, error, trace)
-        self._tasks.cancel_scope.cancel()
-        await self._tasks.__aexit__(None, None, None)
-        return swallowed
-
-    async def _leave(self) -> None:
-        await self.moment.wait()
-        self.scope.cancel()
+        async with anyio.create_task_group() as watching:
+            watching.start_soon(leave)
+            with anyio.CancelScope() as scope:
+                yield scope
+            watching.cancel_scope.cancel()
 
 
 @pytest.fixture(params=list(BUSES))
-def bus(request: pytest.FixtureRequest) -> TestBus:
+def bus(request: pytest.FixtureRequest) -> BusUnderTest:
     name: str = request.param
-    url: str = f"memory://{secrets.token_hex(8)}" if name == "memory" else request.getfixturevalue("nats_url")
-    return TestBus(name, url)
+    url: str = "memory://" if name == "memory" else request.getfixturevalue("nats_url")
+    return BusUnderTest(name, url)
 
 
 @pytest.fixture
-def memory() -> TestBus:
-    """The bus for what no bus can change."""
-    return TestBus("memory", "memory://")
+def shared_bus(bus: BusUnderTest) -> BusUnderTest:
+    """The same, but that in memory too several runtimes see each other."""
+    return BusUnderTest(bus.name, bus.url if bus.remote else f"memory://{bus.namespace}")
 
 
-def tasks() -> set[int]:
-    return {task.id for task in anyio.get_running_tasks()}
+@pytest.fixture
+def valid() -> Any:
+    """`valid(messages)` holds if a provider would take them; `valid(chat, model)` also that the model was told so."""
 
+    def check(told: Chat | Sequence[HistoryMessage], model: Scripted | None = None) -> bool:
+        if not isinstance(told, Chat):
+            assert_valid(told)
+            return True
+        assert_valid(told.history())
+        if model is not None:
+            asked = list(model.requests[-1].messages)
+            assert_valid(asked)
+            assert asked == list(told.history())[: len(asked)]
+        return True
 
-async def nothing_left(before: set[int]) -> None:
-    """No task runs that did not run before; those that are ending are given a few turns of the loop to do so."""
-    for _ in range(10):
-        if not tasks() - before:
-            return
-        await anyio.lowlevel.checkpoint()
-    left = [task for task in anyio.get_running_tasks() if task.id not in before]
-    assert left == []
+    return check
 
 
 def assert_valid(messages: Sequence[HistoryMessage]) -> None:
-    """A provider would take `messages`: the system first, and each call with its result right behind it, once."""
+    """The system comes first, if at all; each call has its result right behind it, once, in the order asked."""
     waiting: list[str] = []
     for place, message in enumerate(messages):
         if isinstance(message, ToolMessage):
@@ -149,45 +138,14 @@ def assert_valid(messages: Sequence[HistoryMessage]) -> None:
     assert not waiting, f"calls without a result at the end: {waiting}"
 
 
-def assert_told(model: Scripted, chat: Chat) -> None:
-    """The last request to `model` held a valid history, and the very one that the conversation keeps."""
-    told = list(model.requests[-1].messages)
-    assert_valid(told)
-    assert told == list(chat.history())[: len(told)]
-    assert len(chat.history()) - len(told) <= 1
+def tasks() -> set[int]:
+    return {task.id for task in anyio.get_running_tasks()}
 
 
-def codes(results: Iterable[ToolResult[Any]]) -> list[str]:
-    """The failure code of each, "" for those that succeeded."""
-    return [result.failure.code if result.failure else "" for result in results]
-
-
-def last_results(request: ModelRequest) -> list[ToolMessage]:
-    """What the last calls came to, as the model is told."""
-    found: list[ToolMessage] = []
-    for message in reversed(list(request.messages)):
-        if not isinstance(message, ToolMessage):
-            break
-        found.insert(0, message)
-    return found
-
-
-def calls(*names: str) -> list[ToolCall]:
-    """Calls without arguments, with their names for ids where these are unique."""
-    return [ToolCall(f"{name}-{n}", name) for n, name in enumerate(names)]
-
-
-@contextmanager
-def patient() -> Iterator[None]:
-    with anyio.fail_after(PATIENCE):
-        yield
-
-
-def plain(name: str, answer: object = "done") -> Callable[[], Any]:
-    """A tool without parameters that returns `answer`."""
-
-    @tool(name=name)
-    async def answering() -> Any:
-        return answer
-
-    return answering
+async def nothing_left(before: set[int]) -> None:
+    """No task runs that did not run before."""
+    for _ in range(TURNS):
+        if not tasks() - before:
+            return
+        await checkpoint()
+    assert [task for task in anyio.get_running_tasks() if task.id not in before] == []

@@ -60,7 +60,7 @@ KINDS: list[type[Message]] = [
 REQUESTS = [kind for kind in KINDS if issubclass(kind, Request)]
 
 
-def values(annotation: Any) -> st.SearchStrategy[Any]:
+def values(annotation: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one for each way to write a type
     """Values of a type, as far as messages use types."""
     if annotation in SIMPLE:
         return SIMPLE[annotation]

@@ -275,7 +275,7 @@ def test_results_that_are_not_those_of_the_calls_end_the_turn() -> None:
     assert unanswered(turn.offer.history) == []
 
 
-HEARD = {
+HEARD: dict[type, Any] = {
     ToolsSelected: ToolsSelected((), ""),
     Completed: Completed(),
     SendAll: SendAll(history=True, tools=True),

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -13,12 +13,11 @@ from msgspec import Raw
 from toolwire.protocol.envelope import DEPTH, EMPTY_TRAIL, VERSION, Envelope, Trail, encode
 from toolwire.protocol.events import Reply, TextDelta
 from toolwire.protocol.failures import ToolwireError, failed
-from toolwire.protocol.messages import CheckCall, Failed, Message, Say, SelectTools, ToolsSelected, TurnEnded
+from toolwire.protocol.messages import CheckCall, Message, Say, SelectTools, ToolsSelected, TurnEnded
 from toolwire.runtime.actor import Actor, Cell
 from toolwire.runtime.bus import MemoryBus
-from toolwire.runtime.context import Context, bus_failure, outside
-from toolwire.runtime.context import BUS_FAILURES
 from toolwire.runtime.bus.contract import BusError, TooLarge, Unreachable
+from toolwire.runtime.context import BUS_FAILURES, Context, bus_failure, outside
 from toolwire.runtime.system import ActorSystem
 from toolwire.runtime.testing import Answering, FakeActor
 
@@ -29,7 +28,7 @@ ENDED = TurnEnded(Reply("done"))
 
 @asynccontextmanager
 async def house(*answerings: Answering, limit: int | None = None) -> AsyncIterator[tuple[ActorSystem, list[FakeActor]]]:
-    """A system with one fake actor for each of `answerings`, heard at "a", "b", …"""
+    """A system with one fake actor for each of `answerings`, heard at "a", "b" and so on."""
     async with ActorSystem(MemoryBus()) as system:
         actors = [FakeActor(Say | SelectTools, each, limit=limit) for each in answerings]
         for actor, address in zip(actors, "abcdef", strict=False):
@@ -72,7 +71,10 @@ async def test_it_refuses_another_version() -> None:
 
 
 async def test_a_trail_that_lies_is_a_failure_of_whoever_reads_it() -> None:
-    async with house(lambda _, context: context.whose()) as (system, _):
+    async def looks(_: Say, context: Context) -> Message:
+        return TurnEnded(Reply(context.whose().turn))
+
+    async with house(looks) as (system, _):
         answer = await system.bus.request("a", encode(Envelope(VERSION, 7, None, 1, (), Raw(b"\xc0"), Say("hi"))))
         assert b"invalid_message" in answer
 
@@ -114,7 +116,9 @@ async def test_what_it_declared_is_the_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [TurnEnded(Reply("half: \ud800")), "no message", None, TurnEnded(5)], ids=["surrogate", "str", "none", "int"]
+    "answer",
+    [TurnEnded(Reply("half: \ud800")), "no message", None, TurnEnded(cast("Reply", 5))],
+    ids=["surrogate", "str", "none", "int"],
 )
 async def test_an_answer_that_is_none_is_a_failure(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
     async with house(lambda *_: answer) as (system, _):
@@ -165,11 +169,10 @@ async def test_one_at_a_time_in_the_order_of_coming() -> None:
         inside -= 1
         return ENDED
 
-    async with house(careful, limit=1) as (system, _):
-        async with anyio.create_task_group() as tasks:
-            for n in range(10):
-                tasks.start_soon(system.context().ask, "a", Say(str(n)))
-                await anyio.lowlevel.checkpoint()
+    async with house(careful, limit=1) as (system, _), anyio.create_task_group() as tasks:
+        for n in range(10):
+            tasks.start_soon(system.context().ask, "a", Say(str(n)))
+            await anyio.lowlevel.checkpoint()
     assert sorted(order) == [str(n) for n in range(10)]
 
 
@@ -196,15 +199,16 @@ async def test_two_who_wait_for_each_other_by_chance_are_no_such_case() -> None:
     async def passes_on(_: Say, context: Context) -> Message:
         return await context.ask("a", Say("on"))
 
-    async with house(slow, passes_on, passes_on, limit=1) as (system, _):
-        async with anyio.create_task_group() as tasks:
-            for address in "bcbc":
-                tasks.start_soon(system.context().ask, address, Say("hi"))
+    async with house(slow, passes_on, passes_on, limit=1) as (system, _), anyio.create_task_group() as tasks:
+        for address in "bcbc":
+            tasks.start_soon(system.context().ask, address, Say("hi"))
 
 
 async def test_an_actor_with_room_may_be_asked_by_itself() -> None:
     async def counts_down(message: Say, context: Context) -> Message:
-        return ENDED if message.text == "0" else await context.ask("a", Say(str(int(message.text) - 1)))
+        if message.text == "0":
+            return ENDED
+        return await context.ask("a", Say(str(int(message.text) - 1)))
 
     async with house(counts_down) as (system, (actor,)):
         assert await system.context().ask("a", Say("10")) == ENDED
@@ -316,7 +320,3 @@ def test_an_answer_that_was_too_large_means_that_something_ran() -> None:
 async def test_the_base_answers_nothing_by_itself() -> None:
     with pytest.raises(NotImplementedError):
         await Actor().receive(Say("hi"), outside(None, EMPTY_TRAIL))
-
-
-def test_failed_is_no_answer_of_an_actor() -> None:
-    assert Failed(failed("failed", "x")) != ENDED

@@ -148,11 +148,9 @@ async def test_trios_own_is_one(anyio_backend: str) -> None:
         pytest.skip("trio's own")
     with trio.CancelScope() as scope:
         scope.cancel()
-        try:
+        with pytest.raises(trio.Cancelled) as caught:
             await trio.lowlevel.checkpoint()
-        except trio.Cancelled as error:
-            assert is_cancellation(error)
-            raise
+        assert is_cancellation(caught.value)
 
 
 def test_what_ends_the_program() -> None:
@@ -207,18 +205,16 @@ def test_plain_details_stay() -> None:
 
 def test_a_fault_tells_where_to_look_and_no_content(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, "toolwire"):
-        password = "1234"
-        try:
-            raise ValueError(f"the password is {password}")
-        except ValueError as error:
-            failure = fault("the kettle", error)
+        with pytest.raises(ValueError, match="the word") as caught:
+            int("the word is " + str(1234))
+        failure = fault("the kettle", caught.value)
     assert failure.code == "internal"
     assert failure.details["id"] in failure.message
     assert failure.details["id"] in caplog.text
     assert "the kettle" in caplog.text
     assert "test_border.py" in caplog.text
     assert "ValueError" in caplog.text
-    assert "is 1234" not in caplog.text + failure.message
+    assert "the word is 1234" not in caplog.text + failure.message
 
 
 def test_the_whole_exception_is_logged_where_it_is_asked_for(caplog: pytest.LogCaptureFixture) -> None:

@@ -112,7 +112,9 @@ async def test_its_own_scopes_nest() -> None:
     assert not outer.cancelled_caught
 
 
-@pytest.mark.parametrize("error", [ValueError("v"), KeyboardInterrupt(), asyncio.CancelledError(), SystemExit(3)], ids=repr)
+@pytest.mark.parametrize(
+    "error", [ValueError("v"), KeyboardInterrupt(), asyncio.CancelledError(), SystemExit(3)], ids=repr
+)
 async def test_exceptions_pass(error: BaseException) -> None:
     async def work() -> None:
         await checkpoint()

@@ -1,8 +1,7 @@
 """Spawning, supervising, stopping; and that nothing outlives the system."""
 
 import logging
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import anyio
 import pytest
@@ -16,7 +15,7 @@ from toolwire.protocol.messages import Message, Say, TurnEnded
 from toolwire.runtime.actor import Actor
 from toolwire.runtime.bus import MemoryBus
 from toolwire.runtime.context import Context
-from toolwire.runtime.supervisor import Restart, RestartPolicy
+from toolwire.runtime.supervisor import RestartPolicy
 from toolwire.runtime.system import BREATH, ActorSystem
 from toolwire.runtime.testing import FakeActor
 
@@ -226,101 +225,6 @@ def test_a_factory_that_raises_is_tried_again_and_then_given_up() -> None:
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-class Runner(FakeActor):
-    """Has a `run` of its own: each time it says so, and does what it is told."""
-
-    def __init__(self, runs: list[str], what: Callable[[], Any], name: str = "run") -> None:
-        super().__init__(Say, lambda message, _: self._answer(message), limit=1)
-        self.runs = runs
-        self.what = what
-        self.name = name
-
-    def _answer(self, message: Say) -> TurnEnded:
-        if message.text == "crash":
-            raise ZeroDivisionError
-        return TurnEnded(Reply(self.name))
-
-    async def run(self) -> None:
-        self.runs.append(self.name)
-        await self.what()
-
-
-async def ends() -> None:
-    await checkpoint()
-
-
-async def crashes() -> None:
-    await checkpoint()
-    raise ZeroDivisionError
-
-
-@pytest.mark.parametrize(
-    ("restart", "what", "times"),
-    [
-        ("permanent", ends, 4),
-        ("permanent", crashes, 4),
-        ("transient", ends, 1),
-        ("transient", crashes, 4),
-        ("temporary", ends, 1),
-        ("temporary", crashes, 1),
-    ],
-)
-def test_who_runs_is_started_again_as_its_policy_says(restart: Restart, what: Callable[[], Any], times: int) -> None:
-    runs: list[str] = []
-
-    async def main() -> None:
-        async with new_system() as system:
-            await system.spawn(Runner(runs, what), "a", policy=RestartPolicy(restart, intensity=3))
-            await anyio.sleep(1)
-            assert await say(system, "hi") == "unreachable"
-
-    trio.run(main, clock=MockClock(autojump_threshold=0))
-    assert len(runs) == times
-
-
-async def test_run_goes_on_beside_the_answers_and_ends_with_the_actor() -> None:
-    runs: list[str] = []
-    ended = anyio.Event()
-
-    async def work() -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            ended.set()
-
-    async with new_system() as system:
-        ref = await system.spawn(Runner(runs, work), "a")
-        assert await say(system, "hi") == "run"
-        await anyio.wait_all_tasks_blocked()
-        await ref.stop()
-        await ended.wait()
-        assert runs == ["run"]
-
-
-async def test_built_anew_it_is_the_new_one_that_runs() -> None:
-    runs: list[str] = []
-    living = 0
-    built = iter("123")
-
-    async def work() -> None:
-        nonlocal living
-        living += 1
-        try:
-            await anyio.sleep_forever()
-        finally:
-            living -= 1
-
-    async with new_system() as system:
-        await system.spawn(lambda: Runner(runs, work, next(built)), "a")
-        await anyio.wait_all_tasks_blocked()
-        assert await say(system, "crash") == "internal"
-        assert await say(system, "hi") == "2"
-        await anyio.wait_all_tasks_blocked()
-        assert runs == ["1", "2"]
-        assert living == 1
-    assert living == 0
-
-
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 async def test_what_ends_the_program_answers_first(kind: type[BaseException]) -> None:
     answers: list[str] = []
@@ -334,36 +238,6 @@ async def test_what_ends_the_program_answers_first(kind: type[BaseException]) ->
     with pytest.raises(kind):
         await use()
     assert answers == ["cancelled"]
-
-
-async def test_so_does_a_run_that_ends_the_program() -> None:
-    async def interrupted() -> None:
-        raise KeyboardInterrupt
-
-    async def use() -> None:
-        async with new_system() as system:
-            await system.spawn(Runner([], interrupted), "a")
-            await anyio.sleep_forever()
-
-    with pytest.raises(KeyboardInterrupt):
-        await use()
-
-
-async def test_nothing_outlives_it() -> None:
-    states: list[str] = []
-
-    async def work() -> None:
-        states.append("begun")
-        try:
-            await anyio.sleep_forever()
-        finally:
-            states.append("ended")
-
-    async with new_system() as system:
-        await system.spawn(Runner([], work), "a")
-        system.tasks.start_soon(work)
-        await anyio.wait_all_tasks_blocked()
-    assert sorted(states) == ["begun", "begun", "ended", "ended"]
 
 
 async def test_what_the_program_raises_goes_on_as_it_is() -> None:
@@ -392,16 +266,15 @@ async def test_a_crash_while_it_closes_is_answered_too() -> None:
             await anyio.lowlevel.cancel_shielded_checkpoint()
             raise ZeroDivisionError
 
-    async with anyio.create_task_group() as tasks:
-        async with new_system() as system:
-            await system.spawn(Late, "a", policy=RestartPolicy(pause=1.0))
+    async with anyio.create_task_group() as tasks, new_system() as system:
+        await system.spawn(Late, "a", policy=RestartPolicy(pause=1.0))
 
-            async def one() -> None:
-                answers.append(await say(system, "hi"))
+        async def one() -> None:
+            answers.append(await say(system, "hi"))
 
-            for _ in range(3):
-                tasks.start_soon(one)
-                await checkpoint()
+        for _ in range(3):
+            tasks.start_soon(one)
+            await checkpoint()
     assert set(answers) <= {"internal", "unreachable"}
     assert len(answers) == 3
 

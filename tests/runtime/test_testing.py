@@ -2,13 +2,13 @@
 
 import pytest
 
+from toolwire.protocol.events import Reply
 from toolwire.protocol.failures import ToolwireError, failed
 from toolwire.protocol.messages import Announce, Say, SendAll, TurnEnded, Who
-from toolwire.protocol.events import Reply
 from toolwire.runtime.bus import MemoryBus
 from toolwire.runtime.context import Context
 from toolwire.runtime.system import ActorSystem
-from toolwire.runtime.testing import FakeActor, ManualClock, Recorder
+from toolwire.runtime.testing import Answering, FakeActor, ManualClock, Recorder
 
 pytestmark = pytest.mark.anyio
 
@@ -25,11 +25,12 @@ async def test_a_fake_actor_answers_as_it_is_told_and_keeps_what_it_was_asked() 
         return TurnEnded(Reply(message.text.upper()))
 
     async with ActorSystem(MemoryBus()) as system:
-        for address, answering in {
+        ways: dict[str, Answering] = {
             "value": TurnEnded(Reply("HI")),
             "function": lambda message, _: TurnEnded(Reply(message.text.upper())),
             "coroutine": later,
-        }.items():
+        }
+        for address, answering in ways.items():
             actor = FakeActor(Say, answering)
             await system.spawn(actor, address)
             answer = await system.context().ask(address, Say("hi"))

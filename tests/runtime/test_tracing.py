@@ -127,10 +127,16 @@ async def test_no_content_and_no_exception_text_is_in_any_span(recorded: Recorde
     async def raises(name: str) -> str:
         raise ValueError(f"{name} {SECRET}")
 
-    calls = [("greet", {"name": SECRET}), ("raises", {"name": SECRET}), ("greet", f'{{"name": 5, "{SECRET}": 1}}')]
+    calls: list[Any] = [
+        ("greet", {"name": SECRET}),
+        ("raises", {"name": SECRET}),
+        ("greet", f'{{"name": 5, "{SECRET}": 1}}'),
+    ]
     async with Runtime(tracer_provider=recorded.provider) as runtime:
         await runtime.serve(greet, raises)
-        chat = await runtime.converse(Agent("a", scripted([calls, RuntimeError(SECRET)]), SECRET), caller={"who": SECRET})
+        chat = await runtime.converse(
+            Agent("a", scripted([calls, RuntimeError(SECRET)]), SECRET), caller={"who": SECRET}
+        )
         await chat.say(SECRET)
     finished = recorded.exporter.get_finished_spans()
     assert len(finished) == 4

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
-from cyclopts.config import Env
 
 from ....protocol.failures import Misuse, ToolwireError
 from ..console import harmless, output
@@ -14,7 +13,7 @@ from .call import call
 from .chat import chat
 from .demo import demo
 from .exits import MEANINGS, Exit, exit_of
-from .settings import File
+from .settings import Environment, File
 from .tools import tools
 from .worker import worker
 
@@ -34,7 +33,7 @@ app = App(
     help_format="plaintext",
     help_epilogue=EPILOGUE,
     version=lambda: importlib.metadata.version("toolwire"),
-    config=(Env("TOOLWIRE_", command=False), File("toolwire.toml"), File("pyproject.toml", "tool", "toolwire")),
+    config=(Environment("TOOLWIRE_", command=False), File("toolwire.toml"), File("pyproject.toml", "tool", "toolwire")),
 )
 for command in (demo, broker, worker, chat, tools, call):
     app.command(command)

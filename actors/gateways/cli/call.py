@@ -17,8 +17,8 @@ ARGUMENTS = """Its arguments as JSON, such as '{"city": "Paris"}'; - reads them 
 
 
 def call(
-    name: Annotated[str, Parameter(help="The tool's name.")],
-    arguments: Annotated[str, Parameter(help=ARGUMENTS, allow_leading_hyphen=True)] = "{}",
+    name: Annotated[str, Parameter(help="The tool's name.", show_env_var=False)],
+    arguments: Annotated[str, Parameter(help=ARGUMENTS, allow_leading_hyphen=True, show_env_var=False)] = "{}",
     /,
     *,
     nats: Nats = None,

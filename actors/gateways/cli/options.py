@@ -18,7 +18,7 @@ Namespace = Annotated[str, Parameter(name="--namespace", help="The tenant of the
 Tools = Annotated[
     tuple[str, ...],
     Parameter(name="--tools", help="module:attribute of tools to serve here: a tool, function, object, class, agent "
-              "or a list of them. May be given more than once.", negative=""),
+              "or a list of them. May be given more than once.", negative="", show_default=False),
 ]  # fmt: skip
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON, for programs.", negative="")]
 

@@ -1,4 +1,4 @@
-"""Options from files: `toolwire.toml`, or `[tool.toolwire]` of `pyproject.toml`, here or in a directory above.
+"""Options from the environment and from files: `toolwire.toml`, `[tool.toolwire]` of `pyproject.toml`, here or above.
 
 Cyclopts has a reader of TOML too, but it takes a key that is also the name of a command, as `tools` is, for a table
 of that command.
@@ -10,8 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from cyclopts import App, ArgumentCollection, Token
+from cyclopts.config import Env
 
 from ....protocol.failures import Misuse, failed
+
+
+class Environment(Env):
+    """Options from variables, such as TOOLWIRE_NATS. What is told by its place on the line has none."""
+
+    def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        """Fill in what a command was not told."""
+        options = [each for each in arguments if any(name.startswith("--") for name in each.names)]
+        super().__call__(app, commands, ArgumentCollection(options))  # type: ignore[no-untyped-call]  # list's own
 
 
 class File:

@@ -16,9 +16,11 @@ from .exits import Exit
 from .loading import loaded
 from .options import Json, Namespace, Nats, runtime_at
 
+SERVED = "module:attribute of a tool, function, object, class, agent, or a list of them."
+
 
 def worker(
-    *things: Annotated[str, Parameter(help="module:attribute of a tool, function, object, class, agent, or a list.")],
+    *things: Annotated[str, Parameter(help=SERVED, show_env_var=False)],
     nats: Nats = None,
     namespace: Namespace = "default",
     json: Json = False,

@@ -327,6 +327,7 @@ def test_a_setting_comes_from_the_strongest_place(toolwire: Toolwire, work: Path
     assert listed() == ["measure"]
     assert listed(TOOLWIRE_TOOLS="work:greet") == ["greet"]
     assert listed("--tools", "work:TOOLS", TOOLWIRE_TOOLS="work:greet") == ["greet", "measure", "refuse"]
+    assert toolwire("call", TOOLWIRE_NAME="greet", TOOLWIRE_TOOLS="work:greet").code == 2
     (work / "below").mkdir()
     assert toolwire("call", "measure", '{"parts": 1}', cwd=work / "below", PYTHONPATH=str(work)).json["value"] == [0]
     (work / "toolwire.toml").write_text("tools = [")
