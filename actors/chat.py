@@ -139,7 +139,7 @@ class TurnStream:
         for n in range(last, max(last - NEAR, -1), -1):
             other = waiting[n]
             if isinstance(event, TextDelta | ReasoningDelta):
-                if type(other) is type(event):
+                if isinstance(other, type(event)):
                     waiting[n] = replace(event, text=other.text + event.text)
                     return True
             elif isinstance(event, CallProgress) and isinstance(other, CallProgress) and other.id == event.id:

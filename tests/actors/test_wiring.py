@@ -161,6 +161,7 @@ async def test_stopped_it_is_unknown() -> None:
 
 async def test_before_it_is_entered_and_after_it_is_left_it_is_closed() -> None:
     runtime = Runtime()
+    served = None
     for _ in range(2):
         for use in (
             lambda: runtime.call("double"),
@@ -172,6 +173,7 @@ async def test_before_it_is_entered_and_after_it_is_left_it_is_closed() -> None:
                 await use()
         async with runtime:
             served = await runtime.serve(double)
+    assert served is not None
     await served.stop()
 
 

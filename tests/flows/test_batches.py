@@ -14,7 +14,6 @@ from anyio.lowlevel import checkpoint
 from toolwire import (
     AssistantMessage,
     Context,
-    ModelRequest,
     ToolCall,
     ToolMessage,
     ToolResult,
@@ -486,28 +485,28 @@ async def test_more_calls_than_a_tool_takes_at_once_wait_for_each_other(bus: Any
 
 
 async def test_a_full_tool_refuses_at_once_and_takes_calls_again(bus: Any) -> None:
-    go = anyio.Event()
+    """One call runs and 1,024 wait: so many fit behind the door of a tool that takes one at a time."""
+    go, refused = anyio.Event(), anyio.Event()
+    found: list[str] = []
 
     @tool(concurrency=1)
     async def narrow() -> None:
         await go.wait()
 
-    async def open_the_door(request: ModelRequest) -> str:
-        return "?"
+    async with bus.open(narrow) as runtime:
 
-    async with bus.open(narrow) as runtime, anyio.create_task_group() as calling:
-        results: list[ToolResult[Any]] = []
+        async def one() -> None:
+            found.extend(codes([await runtime.call("narrow")]))
+            if len(found) == 75:
+                refused.set()
 
-        async def many() -> None:
-            results.extend(await runtime.call_many(named(1_300, "narrow")))
-
-        calling.start_soon(many)
-        await anyio.wait_all_tasks_blocked()
-        go.set()
-        while not results:
-            await checkpoint()
-        assert set(codes(results)) == {"", "overloaded"}
-        assert codes(results).count("") == 1_025
+        async with anyio.create_task_group() as calling:
+            for _ in range(1_100):
+                calling.start_soon(one)
+            await refused.wait()
+            assert found == ["overloaded"] * 75
+            go.set()
+        assert found.count("") == 1_025
         assert (await runtime.call("narrow")).ok
 
 

@@ -250,8 +250,9 @@ async def test_what_the_program_raises_goes_on_as_it_is() -> None:
 
 
 async def test_cancelled_from_outside_it_closes() -> None:
+    system = new_system()
     with anyio.CancelScope() as scope:
-        async with new_system() as system:
+        async with system:
             scope.cancel()
             await anyio.sleep_forever()
     assert scope.cancelled_caught

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
 from toolwire import Agent, Context, Runtime, ToolCall, ToolError, scripted, tool
 from toolwire.protocol.envelope import Trail
@@ -38,6 +38,13 @@ class Recorded:
 
     def attributes(self, name: str) -> dict[str, Any]:
         return dict(self.spans[name].attributes or {})
+
+
+def known(span: ReadableSpan) -> SpanContext:
+    """The trace and the id of a span."""
+    context: SpanContext | None = span.context
+    assert context is not None
+    return context
 
 
 @pytest.fixture
@@ -104,8 +111,8 @@ async def test_calls_are_children_of_their_turn_and_the_turn_of_whoever_asked(re
     assert inner.parent is not None
     assert outer.parent is not None
     assert turn.parent.span_id == outer.parent.span_id == request.get_span_context().span_id
-    assert inner.parent.span_id == turn.context.span_id
-    assert {span.context.trace_id for span in spans} == {request.get_span_context().trace_id}
+    assert inner.parent.span_id == known(turn).span_id
+    assert {known(span).trace_id for span in spans} == {request.get_span_context().trace_id}
 
 
 async def test_status_and_error_type_go_together_and_ok_is_never_set(recorded: Recorded) -> None:
@@ -194,8 +201,8 @@ async def test_a_tools_own_spans_are_children_of_its_call(recorded: Recorded) ->
     }.items():
         above = spans[child].parent
         assert above is not None
-        assert above.span_id == spans[parent].context.span_id
-    assert len({span.context.trace_id for span in spans.values()}) == 1
+        assert above.span_id == known(spans[parent]).span_id
+    assert len({known(span).trace_id for span in spans.values()}) == 1
     assert not trace.get_current_span().get_span_context().is_valid
 
 
@@ -209,7 +216,7 @@ async def test_a_call_from_within_a_tool_is_a_child_of_the_tools_call(recorded: 
         assert (await runtime.call(outer)).value == "hello x"
     above = recorded.spans["execute_tool greet"].parent
     assert above is not None
-    assert above.span_id == recorded.spans["execute_tool outer"].context.span_id
+    assert above.span_id == known(recorded.spans["execute_tool outer"]).span_id
 
 
 async def test_the_trace_context_travels_in_the_envelope(recorded: Recorded) -> None:
@@ -224,7 +231,7 @@ async def test_the_trace_context_travels_in_the_envelope(recorded: Recorded) -> 
         await runtime.call(look)
     span = recorded.spans["execute_tool look"]
     assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[13]", seen[0].traceparent)
-    assert seen[0].traceparent == carried(Trail(), span.context).traceparent
+    assert seen[0].traceparent == carried(Trail(), known(span)).traceparent
 
 
 async def test_a_call_that_is_cancelled_ends_its_span(recorded: Recorded) -> None:
