@@ -9,7 +9,7 @@ import anyio
 from msgspec.structs import replace
 
 from ..protocol.events import CallProgress, Event, ReasoningDelta, Reply, TextDelta, TurnFinished
-from ..protocol.failures import ToolwireError
+from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.history import History
 from ..protocol.messages import Say
 from ..runtime.border import is_cancellation
@@ -103,6 +103,10 @@ class TurnStream:
         return swallowed if ours else None
 
     def __aiter__(self) -> Self:
+        if self._tasks is None:
+            raise Misuse(
+                failed("invalid_call", "a stream has to be entered first: async with chat.stream(…) as events")
+            )
         return self
 
     async def __anext__(self) -> Event:

@@ -14,7 +14,6 @@ from ..protocol.history import HistoryMessage, SystemMessage
 from ..protocol.messages import (
     Complete,
     Remember,
-    Request,
     RunBatch,
     Say,
     SelectTools,
@@ -100,8 +99,7 @@ class Conversation(Actor):
         trail = Trail(identity, name, self._caller, asked.traceparent, asked.tracestate)
         with tracing.turn(self._name, context, trail) as span:
             ended = await self._timed(turn, message.text, context)
-            if ended.reply.failure is not None:
-                span.failed(ended.reply.failure)
+            span.replied(ended.reply)
             return ended
 
     async def _timed(self, turn: Turn, text: str, context: Context) -> TurnEnded:
@@ -132,8 +130,7 @@ class Conversation(Actor):
         while not isinstance(command, TurnEnded):
             heard: Heard
             try:
-                asked: Request[Any] = command
-                heard = await context.ask(self._asks[type(asked)], asked, hear=hear)
+                heard = await context.ask(self._asks[type(command)], command, hear=hear)  # type: ignore[arg-type]  # a union of requests is no request of a union
             except ToolwireError as error:
                 heard = error.failure
             if type(heard) is ToolsSelected:

@@ -37,7 +37,7 @@ class Executor(Actor):
         errand = Errand(self, message, context)
         batch = Batch(errand.plan, message.calls, errand.run, errand.seconds, context.system, errand.ended)
         await batch.run()
-        return BatchEnded(fitted(batch.results, context.system.bus.largest // 2))
+        return BatchEnded(fitted(batch.results, context.system.largest("executor") // 2))
 
     def _is_plain(self, message: RunBatch) -> bool:
         """Whether the first call needs no plan: it waits for nobody, and nothing about it is to be refused."""

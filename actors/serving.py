@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
+from types import ModuleType
 from typing import Any
 
 from ..protocol.failures import Misuse, failed
@@ -11,6 +12,10 @@ from .tool import Tool, tool
 from .tool_actor import ToolActor, Workshop
 
 objects = count(1)
+
+
+PLAIN = (str, bytes, bytearray, int, float, complex, list, tuple, set, frozenset, dict, ModuleType)
+"""Types whose public methods nobody means to serve."""
 
 
 class Offering:
@@ -52,6 +57,8 @@ def offering(thing: object, prefix: str, instance: str) -> Offering:
     if inspect.isroutine(thing) or hasattr(thing, "func"):
         function: Any = thing
         return offering(tool(function), prefix, instance)
+    if thing is None or isinstance(thing, PLAIN):
+        raise Misuse(failed("invalid_call", f"{thing!r:.100} is plain data, not something that can be called"))
     owner = f"{instance}.{next(objects)}"
     if inspect.isclass(thing):
         return Offering(lambda: methods(thing(), prefix, owner), 1, rebuild=True)

@@ -107,7 +107,7 @@ class Runtime:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        with anyio.CancelScope(shield=True):
+        with anyio.move_on_after(LEAVING, shield=True):
             await self._conversations.close()
         if self._directory is not None:
             with anyio.move_on_after(LEAVING, shield=True), suppress(BusError):

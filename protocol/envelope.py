@@ -69,6 +69,14 @@ class Answer(Struct, Generic[B], frozen=True, array_like=True, gc=False):
     body: B
 
 
+class Head(Struct, frozen=True, array_like=True, gc=False):
+    """What stands before the body of a request: enough to keep its time."""
+
+    version: int
+    id: int
+    budget: float | None
+
+
 class _Prefix(Struct, frozen=True, array_like=True, gc=False):
     version: int
     id: int
@@ -78,6 +86,7 @@ EMPTY_TRAIL = Raw(encode(Trail()))
 
 decode_trail = msgspec.msgpack.Decoder(Trail).decode
 decode_event = msgspec.msgpack.Decoder(Event).decode
+decode_head = msgspec.msgpack.Decoder(Head).decode
 _decode_prefix = msgspec.msgpack.Decoder(_Prefix).decode
 
 

@@ -5,10 +5,22 @@ Whose task carries the handler is not part of the model: a free actor runs in it
 and cancellation nest by themselves, and a busy one makes its caller wait at the door.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from ..protocol.envelope import DEPTH, NO_BYTES, NO_MESSAGE, VERSION, Answer, Envelope, encode, envelopes, refusal
+from ..protocol.envelope import (
+    DEPTH,
+    NO_BYTES,
+    NO_MESSAGE,
+    VERSION,
+    Answer,
+    Envelope,
+    decode_head,
+    encode,
+    envelopes,
+    refusal,
+)
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import Failed, Message
 from .border import ends_program, fault, is_ours, plain
@@ -90,6 +102,25 @@ class Cell:
         for stop in self.stops:
             stop()
         self.close(f"{self.key} was stopped")
+
+    async def deliver_in_time(self, payload: bytes, progress: Progress) -> bytes:
+        """As `deliver`, for requests that come by the bus: whoever asks may be gone, so its time is kept here too."""
+        try:
+            head = decode_head(payload)
+        except NO_MESSAGE:
+            return await self.deliver(payload, progress)  # which says what is wrong with it
+        if head.budget is None or not math.isfinite(head.budget):
+            return await self.deliver(payload, progress)
+        system = self.system
+        deadline = system.clock() + head.budget / 1000
+        with system.scope() as scope:
+            system.alarms.set(scope, deadline)
+            try:
+                return await self.deliver(payload, progress)
+            finally:
+                system.alarms.unset(scope, deadline)
+        failure = failed("timed_out", "the time of the request ran out", "maybe", by="deadline")
+        return encode(Answer(VERSION, head.id, Failed(failure)))
 
     async def deliver(self, payload: bytes, progress: Progress) -> bytes:
         """Handle one message: admit it, let the actor receive it, answer."""

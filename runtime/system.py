@@ -1,5 +1,6 @@
 """The actor system: spawns actors on a bus, supervises them, stops them. It knows no tool and no model."""
 
+import sys
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -117,6 +118,10 @@ class ActorSystem:
         """Where actors of that kind and name are heard; with `instance`, only the one at that end of the bus."""
         return subject(self.namespace, kind, name, instance)
 
+    def largest(self, kind: Kind) -> int:
+        """The most bytes that an answer of an actor of that kind may have: no bound where it is asked directly."""
+        return sys.maxsize if kind in self.local else self.bus.largest
+
     def door(self, kind: Kind, name: str, instance: str = "") -> str | Cell:
         """Where to ask: the actor itself if it lives here and may be asked directly (a microsecond less than by the
         bus, and the same bytes), else its address.
@@ -166,7 +171,7 @@ class ActorSystem:
             Keeper(self, cell, factory, Supervisor(policy)).keep(has_run=has_run)
         try:
             for address in addresses:
-                stop = await self.bus.serve(address, cell.deliver, shared=address in shared)
+                stop = await self.bus.serve(address, cell.deliver_in_time, shared=address in shared)
                 stops.append(self._forgetting(address, stop))
                 self._refs[address] = ref
         except BaseException:

@@ -16,6 +16,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from ..protocol.envelope import Trail, encode
+from ..protocol.events import Reply
 from ..protocol.failures import Failure
 from ..protocol.tools import ToolCall, ToolResult
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
 
     from .context import Context
+
+NAMED = 128
+"""Characters of a tool's name that stand in a span."""
 
 SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
 
@@ -74,7 +78,7 @@ class Tracing:
         trail = context.whose()
         attributes: dict[str, Any] = {
             "gen_ai.operation.name": "execute_tool",
-            "gen_ai.tool.name": call.name,
+            "gen_ai.tool.name": call.name[:NAMED],
             "gen_ai.tool.type": "function",
             "gen_ai.tool.call.id": call.id,
             "toolwire.call.needs": needs,
@@ -82,7 +86,8 @@ class Tracing:
         }
         if trail.conversation:
             attributes["gen_ai.conversation.id"] = trail.conversation
-        return Recorded(self._started(f"execute_tool {call.name}", trail, attributes), context, trail)
+        # A model may make up a name of any length.
+        return Recorded(self._started(f"execute_tool {call.name[:NAMED]}", trail, attributes), context, trail)
 
     def _started(self, name: str, trail: Trail, attributes: dict[str, Any]) -> "Span":
         assert self._tracer is not None  # noqa: S101 - whoever makes spans has asked `listens`
@@ -119,6 +124,14 @@ class Recorded:
         if result.failure is not None:
             self.failed(result.failure)
         return result
+
+    def replied(self, reply: Reply) -> None:
+        """How the turn ended."""
+        if reply.usage.input_tokens or reply.usage.output_tokens:
+            self.span.set_attribute("gen_ai.usage.input_tokens", reply.usage.input_tokens)
+            self.span.set_attribute("gen_ai.usage.output_tokens", reply.usage.output_tokens)
+        if reply.failure is not None:
+            self.failed(reply.failure)
 
     def failed(self, failure: Failure) -> None:
         """It failed: the code tells how, in few words; the message may hold content and stays out."""

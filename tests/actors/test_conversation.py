@@ -291,17 +291,20 @@ async def test_one_that_forgets_always_fails_the_turn(monkeypatch: pytest.Monkey
         assert (reply.ended, reply.failure and reply.failure.code) == ("failed", "model_failed")
 
 
-async def test_results_that_are_large_together_do_not_end_the_conversation() -> None:
+@pytest.mark.parametrize(("local", "codes"), [(True, set()), ((), {"too_large"})], ids=["direct", "by-bus"])
+async def test_results_that_are_large_together_do_not_end_the_conversation(
+    local: bool | tuple[str, ...], codes: set[str]
+) -> None:
     @tool
     async def much() -> str:
         return "x" * 250_000
 
-    async with Runtime() as runtime:
+    async with Runtime(local=local) as runtime:
         await runtime.serve(much)
         chat = await runtime.converse(model=scripted([[("much",)] * 60, "done", "still here"]))
         reply = await chat.say("go")
         assert reply.text == "done"
-        assert {result.failure.code for result in reply.calls if result.failure} == {"too_large"}
+        assert {result.failure.code for result in reply.calls if result.failure} == codes
         assert (await chat.say("you?")).text == "still here"
 
 
