@@ -137,16 +137,17 @@ class TurnStream:
         self._news.set()
 
     def _merged(self, event: Event) -> bool:
-        """Let `event` become a part of one that waits. Only deltas and progress can be merged."""
+        """Let `event` join one that waits, so that numbers still rise. Only deltas and progress can be merged."""
         waiting = self._waiting
         last = len(waiting) - 1
         for n in range(last, max(last - NEAR, -1), -1):
             other = waiting[n]
             if isinstance(event, TextDelta | ReasoningDelta):
                 if isinstance(other, type(event)):
-                    waiting[n] = replace(event, text=other.text + event.text)
+                    waiting[n] = replace(other, text=other.text + event.text)
                     return True
             elif isinstance(event, CallProgress) and isinstance(other, CallProgress) and other.id == event.id:
-                waiting[n] = event
+                del waiting[n]
+                waiting.append(event)
                 return True
         return isinstance(event, CallProgress)  # what a call says of itself may be lost: its end says everything

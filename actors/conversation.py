@@ -28,6 +28,7 @@ from ..runtime.context import Context, Door
 from ..runtime.deadline import sooner
 from ..runtime.tracing import Tracing
 from .catalogue import Catalogue
+from .executor import fitted
 
 CHUNK = 256 * 1024
 """Bytes of history in one message, where the model has to be told of all of it."""
@@ -55,7 +56,7 @@ class Conversation(Actor):
     hears = Say
     limit: ClassVar[int | None] = 1
 
-    __slots__ = ("_asks", "_caller", "_house", "_name", "_offer", "_turns")
+    __slots__ = ("_asks", "_caller", "_house", "_name", "_offer", "_room", "_turns")
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class Conversation(Actor):
         limits: Limits = DEFAULT_LIMITS,
         settings: dict[str, Any] | None = None,
         references: bool = False,
+        room: int | None = None,
     ) -> None:
         history: list[HistoryMessage] = [SystemMessage(system)] if system else []
         self._offer = Offer(
@@ -79,6 +81,7 @@ class Conversation(Actor):
         self._house = house
         self._name = name
         self._caller = caller
+        self._room = room  # bytes of results that a reply may hold: None where it never travels
         self._turns = count(1)
 
     @property
@@ -94,13 +97,21 @@ class Conversation(Actor):
         turn = Turn(self._offer, events=message.events)
         if not tracing.listens():
             context.trail = Raw(encode((identity, name, self._caller)))  # a Trail, field by field
-            return await self._timed(turn, message.text, context)
+            return self._carried(await self._timed(turn, message.text, context))
         asked = context.whose()
         trail = Trail(identity, name, self._caller, asked.traceparent, asked.tracestate)
         with tracing.turn(self._name, context, trail) as span:
             ended = await self._timed(turn, message.text, context)
             span.replied(ended.reply)
+            return self._carried(ended)
+
+    def _carried(self, ended: TurnEnded) -> TurnEnded:
+        """`ended` as its message can carry it. The history keeps every result."""
+        reply = ended.reply
+        if self._room is None or not reply.calls:
             return ended
+        calls = fitted(reply.calls, self._room, "the result stands in the history, but is too long for the reply")
+        return ended if calls is reply.calls else TurnEnded(replace(reply, calls=calls))
 
     async def _timed(self, turn: Turn, text: str, context: Context) -> TurnEnded:
         """The turn within its time."""

@@ -53,6 +53,7 @@ class Conversations:
             limits={**DEFAULT_LIMITS, **agent.limits} if agent.limits else DEFAULT_LIMITS,
             settings=agent.settings,
             references=agent.references,
+            room=None if identity is None else self.system.largest("conversation") // 2,
         )
         if identity is None:
             return Chat(name, self.system.private(conversation, name), self._outside, conversation)

@@ -107,7 +107,10 @@ class Errand:
         self.context.report(CallFinished(result))
 
 
-def fitted(results: Sequence[ToolResult[Any]], room: int) -> tuple[ToolResult[Any], ...]:
+TOGETHER = "the tool did its work, but the results of this response are too large together: ask for less"
+
+
+def fitted(results: Sequence[ToolResult[Any]], room: int, said: str = TOGETHER) -> tuple[ToolResult[Any], ...]:
     """`results`, with at most `room` bytes of content: they go on in one message, and what is over fails alone."""
     if sum(len(result.content) for result in results if result.content is not None) * WIDEST <= room:
         return tuple(results)
@@ -118,7 +121,6 @@ def fitted(results: Sequence[ToolResult[Any]], room: int) -> tuple[ToolResult[An
             room -= size
             fit.append(result)
         else:
-            said = "the tool did its work, but the results of this response are too large together: ask for less"
             failure = failed("too_large", said, "done", size=size)
             fit.append(replace(result, content=None, failure=failure))
     return tuple(fit)

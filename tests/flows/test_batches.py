@@ -192,7 +192,7 @@ async def test_an_exclusive_call_has_the_response_for_itself(bus: Any) -> None:
     meeting = bus.meeting(2)
 
     @tool
-    async def beside(late: bool = False) -> None:
+    async def beside(late: int = 0) -> None:
         running.append("beside")
         if not late:
             await meeting.join()
@@ -204,7 +204,7 @@ async def test_an_exclusive_call_has_the_response_for_itself(bus: Any) -> None:
         await checkpoint()
         return list(running)
 
-    calls = [*named(2, "beside"), ToolCall("alone", "alone"), ToolCall("late", "beside", {"late": True})]
+    calls = [*named(2, "beside"), ToolCall("alone", "alone"), ToolCall("late", "beside", {"late": 1})]
     async with bus.open(beside, alone) as runtime:
         results = await runtime.call_many(calls)
     assert codes(results) == [""] * 4
