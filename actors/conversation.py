@@ -8,7 +8,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from ..protocol.envelope import Trail, encode
-from ..protocol.events import Event
+from ..protocol.events import CallFinished, Event
 from ..protocol.failures import ToolwireError, failed
 from ..protocol.history import HistoryMessage, SystemMessage
 from ..protocol.messages import (
@@ -135,7 +135,7 @@ class Conversation(Actor):
 
     async def _turn(self, turn: Turn, text: str, context: Context) -> TurnEnded:
         """Say what the turn's table commands, and tell it what was answered, until it is over."""
-        hear = Numbered(context).hear if turn.events else None
+        hear = Numbered(context, turn).hear if turn.events else None
         names: tuple[str, ...] = ()
         command: Command = turn.start(text)
         while not isinstance(command, TurnEnded):
@@ -144,6 +144,8 @@ class Conversation(Actor):
                 heard = await context.ask(self._asks[type(command)], command, hear=hear)  # type: ignore[arg-type]  # a union of requests is no request of a union
             except ToolwireError as error:
                 heard = error.failure
+                if heard.code == "too_large" and type(command) is Complete and len(command.newer) > 1:
+                    heard = SendAll(history=False, tools=False)  # one by one they may fit
             if type(heard) is ToolsSelected:
                 names = heard.names
             command = turn.step(heard)
@@ -171,15 +173,18 @@ class Conversation(Actor):
 class Numbered:
     """Passes the events of a turn on to its caller, numbered from 1."""
 
-    __slots__ = ("_context", "_number")
+    __slots__ = ("_context", "_number", "_turn")
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, turn: Turn) -> None:
         self._context = context
+        self._turn = turn
         self._number = 0
 
     def hear(self, event: Event) -> None:
         """Pass `event` on."""
         self._number += 1
+        if type(event) is CallFinished:
+            self._turn.tell(event.result)
         self._context.report(replace(event, number=self._number))
 
 

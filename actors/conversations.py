@@ -5,6 +5,8 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
+import anyio
+
 from ..protocol.tools import encode_json
 from ..protocol.turn import DEFAULT_LIMITS
 from ..runtime.context import Context, Door
@@ -32,37 +34,57 @@ class Conversations:
         self._models: dict[Any, tuple[dict[type, str | Door], object, Model]] = {}
         self._agents: dict[int, tuple[Agent, Tool[str]]] = {}
         self._numbers = count(1)
+        self._preparing = anyio.Lock(fast_acquire=True)
 
     def __len__(self) -> int:
         return len(self._chats)
 
     async def open(self, agent: Agent, identity: str | None, caller: Any) -> Chat:
         """The conversation of that name, or a new one."""
-        if identity is not None and identity in self._chats:
-            return self._chats[identity]
         known = self._models.get(agent.model if isinstance(agent.model, str) else id(agent.model))
-        name = identity or f"{self.services.instance}-{next(self._numbers)}"
-        conversation = Conversation(
+        if identity is None and known is not None and agent.tools is None:
+            return self._private(agent, known[0], (), caller)
+        async with self._preparing:  # two at once would each spawn the model, serve the tools, take the name
+            if identity is not None and identity in self._chats:
+                return self._chats[identity]
+            asks = await self._asks(agent.model)
+            patterns = () if agent.tools is None else await self._patterns(agent.tools)
+            if identity is None:
+                return self._private(agent, asks, patterns, caller)
+            room = self.system.largest("conversation") // 2
+            return await self._found(identity, self._new(identity, agent, asks, patterns, caller, room))
+
+    def _new(
+        self,
+        name: str,
+        agent: Agent,
+        asks: dict[type, str | Door],
+        patterns: tuple[str, ...],
+        caller: Any,
+        room: int | None = None,
+    ) -> Conversation:
+        return Conversation(
             name,
-            await self._spawn_model(agent.model) if known is None else known[0],
+            asks,
             self.house,
             system=agent.system,
             name=agent.name,
             caller="" if caller is None else encode_json(caller).decode(),
-            patterns=() if agent.tools is None else await self._patterns(agent.tools),
+            patterns=patterns,
             limits={**DEFAULT_LIMITS, **agent.limits} if agent.limits else DEFAULT_LIMITS,
             settings=agent.settings,
             references=agent.references,
-            room=None if identity is None else self.system.largest("conversation") // 2,
+            room=room,
         )
-        if identity is None:
-            return Chat(name, self.system.private(conversation, name), self._outside, conversation)
-        return await self._found(name, conversation)
+
+    def _private(self, agent: Agent, asks: dict[type, str | Door], patterns: tuple[str, ...], caller: Any) -> Chat:
+        """A conversation that nobody else can find."""
+        name = f"{self.services.instance}-{next(self._numbers)}"
+        conversation = self._new(name, agent, asks, patterns, caller)
+        return Chat(name, self.system.private(conversation, name), self._outside, conversation)
 
     async def _found(self, name: str, conversation: Conversation) -> Chat:
-        """Put a named conversation where others find it. Somebody may have done so while this one was prepared."""
-        if name in self._chats:
-            return self._chats[name]
+        """Put a named conversation where others find it."""
         ref = await self.system.spawn(conversation, self.system.address("conversation", name))
 
         async def close() -> None:
@@ -74,8 +96,11 @@ class Conversations:
         )
         return chat
 
-    async def _spawn_model(self, model: str | Model) -> dict[type, str | Door]:
+    async def _asks(self, model: str | Model) -> dict[type, str | Door]:
         """Whom a conversation with this model asks: the actor of the model is spawned when it is first needed."""
+        known = self._models.get(model if isinstance(model, str) else id(model))
+        if known is not None:
+            return known[0]
         made = model_from(model)
         name = f"{self.services.instance}-{next(self._numbers)}"
         await self.system.spawn(ModelActor(made), self.system.address("model", name))

@@ -1,6 +1,7 @@
 """Who serves what, on a bus that others share: announcements out, announcements in."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import anyio
 
@@ -8,11 +9,16 @@ from ..protocol.envelope import NO_MESSAGE, broadcasts, encode
 from ..protocol.messages import Announce, Who
 from ..protocol.tools import ToolSpec
 from ..runtime.border import log
+from ..runtime.bus import BusError
 from ..runtime.system import ActorSystem
 from .catalogue import Catalogue
 
 SETTLE = 0.25
 """Seconds that a newcomer waits for announcements before it says that there is no such tool."""
+
+AGAIN = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+"""Pauses in seconds after which everybody is asked again, once somebody was not reached: who stood still for a while,
+or whose connection did, does not know that it was missed."""
 
 CHUNK = 256 * 1024
 """Bytes of specs in one announcement."""
@@ -29,6 +35,8 @@ class Directory:
         self._decode = broadcasts(Announce | Who).decode
         self._here: dict[str, ToolSpec] = {}
         self._since = 0.0
+        self._looked = 0
+        self._looking = False
 
     async def start(self) -> None:
         """Listen, and ask everybody what they serve."""
@@ -41,6 +49,22 @@ class Directory:
         left = self._since + SETTLE - self.system.clock()
         if left > 0:
             await anyio.sleep(left)
+
+    def look_again(self) -> None:
+        """Somebody seems gone: ask, for a minute, whether it has come back."""
+        self._looked = 0
+        if not self._looking and self.system.open:
+            self._looking = True
+            self.system.tasks.start_soon(self._look)
+
+    async def _look(self) -> None:
+        while self._looked < len(AGAIN):
+            pause = AGAIN[self._looked]
+            self._looked += 1
+            await anyio.sleep(pause)
+            with suppress(BusError):
+                await self.system.publish(self.address, Who(self.instance))
+        self._looking = False
 
     async def announce(self, specs: Iterable[ToolSpec]) -> None:
         """`specs` are served here from now on."""

@@ -1,15 +1,15 @@
 """The way of one call: check it, find who serves it, send it, and make a result of whatever comes back."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 from ..protocol.events import Event
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallEnded, CallTool, CheckCall
 from ..protocol.tools import ToolCall, ToolResult
-from ..runtime.context import Context, Door
+from ..runtime.context import Context, Door, cut_off
 from .catalogue import Catalogue, Entry
 
 NOTHING_RAN = {"unreachable", "overloaded"}
@@ -21,8 +21,17 @@ numbers = count(secrets.randbits(62))
 CALL_SECONDS = 30.0
 """The time limit of a call whose tool names none."""
 
-Settle = Callable[[], Awaitable[None]]
-"""Waits until whoever serves tools has had time to say so."""
+
+class Others(Protocol):
+    """Knows who else serves tools, on a bus that others share."""
+
+    async def settle(self) -> None:
+        """Wait until whoever is there has had time to announce itself."""
+        ...
+
+    def look_again(self) -> None:
+        """Somebody seems gone: find out whether it comes back."""
+        ...
 
 
 class Dispatcher:
@@ -38,13 +47,13 @@ class Dispatcher:
         catalogue: Catalogue,
         validator: str | Door,
         here: str,
-        settle: Settle | None = None,
+        others: Others | None = None,
         call_seconds: float = CALL_SECONDS,
     ) -> None:
         self.catalogue = catalogue
         self.validator = validator
         self.here = here
-        self.settle = settle
+        self.others = others
         self.call_seconds = call_seconds
 
     def seconds(self, name: str, asked: float | None) -> float:
@@ -79,8 +88,8 @@ class Dispatcher:
         number = next(numbers)
         entry = self.catalogue.entries.get(call.name)
         try:
-            if entry is None and self.settle is not None:
-                await self.settle()
+            if entry is None and self.others is not None:
+                await self.others.settle()
                 entry = self.catalogue.entries.get(call.name)
             targets = self._targets(call.name, entry, context)
             if entry is not None and targets[0][1] != self.here:
@@ -116,10 +125,14 @@ class Dispatcher:
 
     def _gone(self, name: str, instance: str, failure: Failure) -> None:
         """What is known no longer: that `instance` serves the tool, or that it is there at all."""
-        if failure.code == "unreachable":
+        if failure.code == "unreachable" and not cut_off(failure):
             self.catalogue.remove(name, instance)
         elif failure.code == "worker_lost":
             self.catalogue.forget(instance)
+        else:
+            return
+        if self.others is not None:
+            self.others.look_again()
 
     def _targets(self, name: str, entry: Entry | None, context: Context) -> list[tuple[str | Door, str]]:
         """Address and instance of each who serves the tool; nobody known: the door for strangers."""
@@ -131,8 +144,8 @@ class Dispatcher:
         """Why nobody answered, in words for whoever has to mend it."""
         if last is None:
             return failed("unreachable", f"nobody serves the tool {name[:100]!r} any more", tool=name[:100])
-        if entry is None and last.code == "unreachable":
-            if self.settle is None or self.catalogue:
+        if entry is None and last.code == "unreachable" and not cut_off(last):
+            if self.others is None or self.catalogue:
                 return self.catalogue.unknown(name)
             return failed("unreachable", f"nobody serves the tool {name[:100]!r}", tool=name[:100])
         if last.code == "worker_lost":
@@ -154,7 +167,7 @@ def timed_out(call: ToolCall, limit: float, seconds: float) -> ToolResult[Any]:
 def another(failure: Failure, entry: Entry | None) -> bool:
     """Whether another worker may be asked: nothing ran, or a second run does no harm."""
     if failure.code in NOTHING_RAN:
-        return True
+        return not cut_off(failure)
     return failure.code == "worker_lost" and entry is not None and entry.spec.repeatable
 
 

@@ -31,9 +31,16 @@ class Executor(Actor):
         self.tracing = tracing
 
     async def receive(self, message: RunBatch, context: Context) -> BatchEnded:
-        """Run the batch; one result for each call, in call order, whatever happens."""
+        """Run the batch; one result for each call, in call order, whatever happens.
+
+        Most responses have one call: it needs no plan, no task and no follower.
+        """
         if len(message.calls) == 1 and self._is_plain(message):
-            return BatchEnded((await self._alone(message, context),))
+            if message.events:
+                return BatchEnded((await self._alone(message, context),))
+            call = message.calls[0]
+            seconds = self.dispatcher.seconds(call.name, message.timeout)
+            return BatchEnded((await self.dispatcher.run(call, seconds, context, None),))
         errand = Errand(self, message, context)
         batch = Batch(errand.plan, message.calls, errand.run, errand.seconds, context.system, errand.ended)
         await batch.run()
@@ -46,15 +53,12 @@ class Executor(Actor):
         return bool(call.id) and within and not (message.references or call.after or self.tracing.listens())
 
     async def _alone(self, message: RunBatch, context: Context) -> ToolResult[Any]:
-        """Most responses have one call: it needs no plan, no task and no follower."""
+        """The one call of a response, and what is told of it."""
         call = message.calls[0]
-        hear = context.report if message.events else None
-        if hear is not None:
-            hear(CallStarted(call.id, call.name, call.text()))
+        context.report(CallStarted(call.id, call.name, call.text()))
         seconds = self.dispatcher.seconds(call.name, message.timeout)
-        result = await self.dispatcher.run(call, seconds, context, hear)
-        if hear is not None:
-            hear(CallFinished(result))
+        result = await self.dispatcher.run(call, seconds, context, context.report)
+        context.report(CallFinished(result))
         return result
 
 

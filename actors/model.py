@@ -4,7 +4,7 @@ from collections import OrderedDict
 from typing import ClassVar
 
 from ..protocol.events import ReasoningDelta, TextDelta
-from ..protocol.failures import ToolwireError, failed
+from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.history import History, HistoryMessage
 from ..protocol.messages import Complete, Completed, Remember, Remembered, SendAll
 from ..protocol.tools import ToolSpec
@@ -30,8 +30,9 @@ class Memory:
         histories = self._histories
         messages = histories.get(conversation)
         if known == 0:
+            if messages is not None:
+                del histories[conversation]
             messages = histories[conversation] = list(newer)
-            histories.move_to_end(conversation)
             if len(histories) > self._most[0]:
                 histories.popitem(last=False)
             return History(messages)
@@ -92,6 +93,10 @@ class ModelActor(Actor):
             said = f"the model returned {type(reply).__name__}, not a ModelReply"
             raise ToolwireError(failed("model_failed", said))
         return Completed(reply.text, reply.calls, reply.usage, reply.finish)
+
+    def unsaid(self, error: Exception) -> Failure:
+        """Whatever can't be sent on, the model has said."""
+        return failed("model_failed", f"what the model said can't be sent on: {shown(error)}")
 
     async def _streamed(self, model: StreamingModel, request: ModelRequest, listener: Context) -> ModelReply:
         reply = None

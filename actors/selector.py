@@ -50,7 +50,10 @@ class Selector(Actor):
         if len(scope.names) <= self.most:
             return scope.everything
         among = None if len(scope.names) == len(self.catalogue) else scope.names.__contains__
-        found = dict.fromkeys(name for name in message.used if name in scope.names)
+        found: dict[str, None] = {}
+        for name in message.used:
+            if name in scope.names:
+                found[name] = None
         for name in self.strategy.select(message.query, among=among, limit=self.most):
             found[name] = None
         names = tuple(found)[: self.most]

@@ -1,12 +1,14 @@
 """What this process serves: tools behind doors, where everybody on the bus finds them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import anyio
 
 from ..protocol.failures import Misuse, failed
+from ..runtime.bus import BusError
 from ..runtime.system import ActorSystem, Ref
 from .catalogue import Catalogue
 from .directory import Directory
@@ -71,11 +73,16 @@ class Services:
 
     async def _stop(self, refs: Sequence[tuple[Ref, Offering]]) -> None:
         for ref, offered in refs:
-            for name in offered.tools:
+            for name, made in offered.tools.items():
                 self.catalogue.remove(name, self.instance)
+                if self._owners.get(name) is made:
+                    del self._owners[name]
             if self.directory is not None and self.system.open:
-                await self.directory.withdraw(offered.specs)
+                with suppress(BusError):  # whoever is not told finds out when it calls
+                    await self.directory.withdraw(offered.specs)
             await ref.stop()
+        names = {tuple(offered.tools) for _, offered in refs}
+        self._served = {key: known for key, known in self._served.items() if known[1] not in names}
 
     def _refuse_collisions(self, offerings: list[Offering]) -> None:
         owners: dict[str, Tool[Any]] = {}

@@ -130,6 +130,8 @@ def tool(
         signature = describe(function, fills=(Context,))
         if timeout is not None and not timeout > 0:
             raise Misuse(failed("invalid_call", f"{signature.name}: timeout must be more than 0 s, not {timeout!r}"))
+        if name == "":
+            raise Misuse(failed("invalid_call", f"{signature.name}: a tool needs a name"))
         spec = ToolSpec(
             name if name is not None else signature.name,
             description if description is not None else signature.description,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
+from ..protocol.arguments import LARGEST
 from ..protocol.envelope import NO_MESSAGE
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallEnded, CallTool
@@ -51,6 +52,8 @@ class ToolActor(Actor):
         if tool is None:
             raise ToolwireError(failed("unknown_tool", f"there is no tool {message.tool[:100]!r} here"))
         worker = self.workshop.worker
+        if len(message.arguments) > LARGEST:
+            return CallEnded(None, refused(tool, message.arguments, ValueError("they are too long")), worker)
         try:
             signature = tool.signature
             arguments = signature.keywords(signature.decode(message.arguments))

@@ -1,8 +1,8 @@
 """The runtime: an actor system with the six actors in it, and the face that a program talks to."""
 
 import signal
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -10,13 +10,14 @@ from typing import Any, Self, TypeVar, overload
 import anyio
 from msgspec import Raw
 
-from ..protocol.envelope import Trail, encode
+from ..protocol.envelope import NO_BYTES, Trail, encode
 from ..protocol.events import Reply
 from ..protocol.failures import Failure, Misuse, ToolwireError, failed
 from ..protocol.messages import RunBatch
 from ..protocol.subjects import KINDS
 from ..protocol.tools import ToolCall, ToolResult, typed
 from ..protocol.turn import Limits
+from ..runtime.border import speakable
 from ..runtime.bus import BusError, open_bus
 from ..runtime.context import Context, Door, bus_failure, outside
 from ..runtime.system import ActorSystem
@@ -93,12 +94,11 @@ class Runtime:
         return f"<Runtime {self.url} [tools: {len(self.tools)} | conversations: {open_conversations}]>"
 
     async def __aenter__(self) -> Self:
-        try:
+        with reached():
             await self.system.__aenter__()
-        except BusError as error:
-            raise ToolwireError(bus_failure(error)) from error
         try:
-            await self._furnish()
+            with reached():
+                await self._furnish()
         except BaseException as error:
             await self.system.__aexit__(type(error), error, error.__traceback__)
             raise
@@ -107,25 +107,26 @@ class Runtime:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        with anyio.move_on_after(LEAVING, shield=True):
-            await self._conversations.close()
         if self._directory is not None:
             with anyio.move_on_after(LEAVING, shield=True), suppress(BusError):
                 await self._directory.leave()
-        return await self.system.__aexit__(kind, error, trace)
+        try:
+            return await self.system.__aexit__(kind, error, trace)
+        finally:
+            with anyio.move_on_after(LEAVING, shield=True):
+                await self._conversations.close()
 
     async def _furnish(self) -> None:
         """Spawn the actors that every runtime has of its own."""
         system, instance = self.system, self.system.bus.instance
         system.trail = Raw(encode(Trail(turn=instance)))
-        directory, settle = None, None
+        directory = None
         if not self.url.startswith("memory:"):
             directory = self._directory = Directory(system, self.tools)
             await directory.start()
-            settle = directory.settle
-        self._dispatcher = Dispatcher(self.tools, "", instance, settle, self._call_seconds)
+        self._dispatcher = Dispatcher(self.tools, "", instance, directory, self._call_seconds)
         await system.spawn(Validator(self.tools), system.address("validator", instance))
-        dispatcher = Dispatcher(self.tools, system.door("validator", instance), instance, settle, self._call_seconds)
+        dispatcher = Dispatcher(self.tools, system.door("validator", instance), instance, directory, self._call_seconds)
         await system.spawn(Executor(dispatcher, self.tracing), system.address("executor", instance))
         await system.spawn(Selector(self.tools, Keyword(), instance), system.address("selector", instance))
         executor = self._executor = system.door("executor", instance)
@@ -141,7 +142,8 @@ class Runtime:
         Raises Misuse for a name that is served here already, naming both, and for what can't be a tool.
         """
         self._must_be_open()
-        return await self._services.serve([self._conversations.as_tool(thing) for thing in things], prefix)
+        with reached():
+            return await self._services.serve([self._conversations.as_tool(thing) for thing in things], prefix)
 
     async def discover(self) -> Catalogue:
         """The tools in reach, once whoever is on the bus has had the time to announce its own."""
@@ -233,7 +235,8 @@ class Runtime:
             if model is None:
                 raise Misuse(failed("invalid_call", "a conversation needs an agent, or a model"))
             agent = Agent("", model, system, tools, limits or {}, settings or {}, references)
-        return await self._conversations.open(agent, id, caller)
+        with reached():
+            return await self._conversations.open(agent, id, caller)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; leaving the runtime then lets running calls end."""
@@ -242,13 +245,28 @@ class Runtime:
                 return
 
 
-def encoded(call: ToolCall) -> tuple[ToolCall, Failure | None]:
-    """`call` with its arguments as text, and why they can't be text: then they are none that any tool takes."""
+@contextmanager
+def reached() -> Iterator[None]:
+    """The one place where what a bus raises becomes what a program is told."""
     try:
-        return ToolCall(call.id, call.name, call.text(), call.after), None
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        yield
+    except BusError as error:
+        raise ToolwireError(bus_failure(error)) from error
+
+
+def encoded(call: ToolCall) -> tuple[ToolCall, Failure | None]:
+    """`call` with its arguments as text, and why it can't be sent so: then it is sent as one that no tool takes."""
+    identity, name, after = speakable(call.id), speakable(call.name), tuple(map(speakable, call.after))
+    try:
+        text = call.text()
+        text.encode()  # what can't be sent would take the other calls with it
+    except NO_BYTES as error:
         failure = failed("invalid_arguments", f"the arguments are not what JSON can carry: {error}")
-        return ToolCall(call.id, call.name, "null", call.after), failure
+        return ToolCall(identity, name, "null", after), failure
+    if (identity, name) == (call.id, call.name):
+        return ToolCall(identity, name, text, after), None
+    failure = failed("invalid_call", "the id or the name of the call is no text: it holds half a surrogate pair")
+    return ToolCall(identity, name, "null", after), failure
 
 
 def run(agent: Agent, text: str, *, backend: str = "asyncio") -> Reply:

@@ -98,7 +98,19 @@ class Offer:
 class Turn:
     """One turn of a conversation, from what the user says to the reply."""
 
-    __slots__ = ("called", "digest", "events", "offer", "open", "phase", "repeats", "results", "rounds", "usage")
+    __slots__ = (
+        "called",
+        "digest",
+        "events",
+        "offer",
+        "open",
+        "phase",
+        "repeats",
+        "results",
+        "rounds",
+        "told",
+        "usage",
+    )
 
     def __init__(self, offer: Offer, *, events: bool = False) -> None:
         self.offer = offer
@@ -109,6 +121,7 @@ class Turn:
         self.called = 0
         self.repeats = 0
         self.open: tuple[ToolCall, ...] = ()
+        self.told: dict[str, ToolResult[Any]] | None = None
         self.results: list[ToolResult[Any]] = []
         self.usage = NOTHING
 
@@ -122,6 +135,13 @@ class Turn:
         """What to say after `heard`. Raises KeyError for what can't be heard in this phase."""
         return STEPS[self.phase, type(heard)](self, heard)
 
+    def tell(self, result: ToolResult[Any]) -> None:
+        """Somebody was told that an open call has ended so: no other end of it may be told later."""
+        if result.failure is None or result.failure.code != "invalid_call":  # whose id may be that of another call
+            if self.told is None:
+                self.told = {}
+            self.told[result.id] = result
+
     def close(
         self,
         code: str = "cancelled",
@@ -129,9 +149,9 @@ class Turn:
         effect: Effect = "maybe",
     ) -> None:
         """Give each call that is still open a result, so that the history is valid however the turn ends."""
+        told = self.told or {}
         for call in self.open:
-            failure = failed(code, sentence, effect)
-            result: ToolResult[Any] = ToolResult(call.id, call.name, failure=failure)
+            result = told.pop(call.id, None) or ToolResult(call.id, call.name, failure=failed(code, sentence, effect))
             self.results.append(result)
             self.offer.history.append(tool_message(result))
         self.open = ()
@@ -201,6 +221,7 @@ class Turn:
             used[result.name] = None
         self.results += heard.results
         self.open = ()
+        self.told = None
         return self._complete()
 
     def _send_all(self, heard: SendAll) -> Command:
@@ -213,6 +234,8 @@ class Turn:
         return self._complete()
 
     def _fail(self, heard: Failure) -> Command:
+        if self.phase == Phase.SELECTING and heard.code == "too_large":
+            self.offer.history.pop()  # what the user said can't be told to anybody: no later turn could go on from it
         return self.end(ENDED_BY.get(heard.code, "failed"), failure=heard)
 
 

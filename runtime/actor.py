@@ -46,6 +46,10 @@ class Actor:
         """Answer one message."""
         raise NotImplementedError
 
+    def unsaid(self, error: Exception) -> Failure | None:
+        """Why an answer of the actor's can't be sent, where that is somebody else's fault. None: it is a fault here."""
+        return None
+
     async def run(self) -> None:
         """Do something beside answering, for as long as the actor lives. Actors that have none leave this be."""
 
@@ -96,6 +100,11 @@ class Cell:
         """Put `actor` in the place of the one that was here, unless the door is closed for good."""
         if not isinstance(self.actor, Gone):
             self.actor = actor
+
+    def dismiss(self) -> None:
+        """Answer everybody who waits that the actor is unreachable. Those who are in hand may still ask it."""
+        if self.mailbox is not None:
+            self.mailbox.dismiss(f"{self.key} was stopped")
 
     def stop(self) -> None:
         """End what the actor does by itself, and close the door."""
@@ -153,7 +162,8 @@ class Cell:
         try:
             return encode((VERSION, envelope.id, answer))  # an Answer, field by field
         except NO_BYTES as error:
-            return encode(Answer(VERSION, envelope.id, Failed(fault(self.key, error))))
+            failure = self.actor.unsaid(error) or fault(self.key, error)
+            return encode(Answer(VERSION, envelope.id, Failed(failure)))
 
     async def _enter(self, mailbox: Mailbox, context: Context) -> None:
         """Wait for room. A request that would wait for itself is refused at once."""

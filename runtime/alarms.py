@@ -5,6 +5,8 @@ kernel for the process id to answer) is paid for nothing. Here a limit that is f
 `SLOT` seconds; only when its slot comes near does the scope get its exact deadline.
 """
 
+import math
+
 import anyio
 
 from .deadline import NEVER, Clock
@@ -13,15 +15,19 @@ SLOT = 0.25
 
 
 class Alarms:
-    """Watches deadlines, in seconds on `clock`. `run` has to run beside; it sleeps while nothing is due."""
+    """Watches deadlines, in seconds on `clock`. `run` has to run beside; it sleeps while nothing is due.
 
-    __slots__ = ("_clock", "_news", "_next", "_slots")
+    Once `run` is cancelled, each scope is on its own: whoever still has a limit then keeps it, at the price of a timer.
+    """
+
+    __slots__ = ("_clock", "_news", "_next", "_over", "_slots")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._slots: dict[float, dict[anyio.CancelScope, float]] = {}
         self._next = NEVER
         self._news = anyio.Event()
+        self._over = False
 
     def __len__(self) -> int:
         return sum(map(len, self._slots.values()))
@@ -35,8 +41,8 @@ class Alarms:
         if scopes is not None:
             scopes[scope] = deadline
             return
-        if slot <= self._clock() // SLOT + 1:
-            scope.deadline = deadline
+        if self._over or not slot > self._clock() // SLOT + 1:  # NaN too, which is no time at all
+            scope.deadline = deadline if deadline > -math.inf else -math.inf
             return
         self._slots[slot] = {scope: deadline}
         if slot < self._next:
@@ -52,12 +58,20 @@ class Alarms:
 
     async def run(self) -> None:
         """Arm the scopes of each slot shortly before its time. Never returns."""
-        while True:
-            self._next = min(self._slots, default=NEVER)
-            self._news = anyio.Event()
-            with anyio.CancelScope(deadline=self._next * SLOT):
-                await self._news.wait()
-            now = self._clock()
-            for slot in [slot for slot in self._slots if slot * SLOT <= now]:
-                for scope, deadline in self._slots.pop(slot).items():
-                    scope.deadline = deadline
+        try:
+            while True:
+                self._next = min(self._slots, default=NEVER)
+                self._news = anyio.Event()
+                with anyio.CancelScope(deadline=self._next * SLOT):
+                    await self._news.wait()
+                now = self._clock()
+                for slot in [slot for slot in self._slots if slot * SLOT <= now]:
+                    self._arm(slot)
+        finally:
+            self._over = True
+            for slot in list(self._slots):
+                self._arm(slot)
+
+    def _arm(self, slot: float) -> None:
+        for scope, deadline in self._slots.pop(slot).items():
+            scope.deadline = deadline

@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..protocol.envelope import NO_BYTES, encode
-from ..protocol.failures import Effect, Failure, ToolwireError, failed
+from ..protocol.failures import CallFailed, Effect, Failure, ToolwireError, failed
 
 log = getLogger("toolwire")
 
@@ -101,6 +101,8 @@ def traced(error: BaseException) -> str:
 
 def failure_of(error: BaseException, effect: Effect = "none") -> Failure:
     """`error` as a value: what was meant as one is, what a tool raised is `failed`."""
+    if isinstance(error, CallFailed) and error.failure.effect == "none":
+        return plain(replace(error.failure, effect=effect))  # it is the effect of another call, which this one made
     if isinstance(error, ToolwireError):
         return plain(error.failure)
     return failed("failed", shown(error), effect, type=type(error).__name__)

@@ -23,7 +23,7 @@ from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import Request
 from ..protocol.subjects import Kind
 from .alarms import Alarms
-from .bus.contract import Bus, BusError, Closed, Lost, Progress, Refused, TooLarge, Unreachable
+from .bus.contract import Abandoned, Bus, BusError, Closed, Lost, Progress, Refused, TooLarge, Unreachable
 from .bus.isolation import Gate
 from .deadline import NEVER, Clock, sooner
 
@@ -38,14 +38,21 @@ BUS_FAILURES: dict[type[BusError], str] = {
     TooLarge: "too_large",
     Lost: "worker_lost",
     Closed: "unreachable",
+    Abandoned: "cancelled",
 }
 
 
 def bus_failure(error: BusError, *, sent: bool = False) -> Failure:
     """What the bus could not do, as a failure; `sent` says that the request itself was not what was too large."""
     code = BUS_FAILURES[type(error)]
-    ran = code == "worker_lost" or (sent and code == "too_large")
-    return failed(code, str(error), "maybe" if ran else "none")
+    ran = code in {"worker_lost", "cancelled"} or (sent and code == "too_large")
+    details = {"by": "bus"} if isinstance(error, Closed) else {}
+    return failed(code, str(error), "maybe" if ran else "none", **details)
+
+
+def cut_off(failure: Failure) -> bool:
+    """Whether it was this end of the bus that was not reached: that says nothing of who was asked."""
+    return failure.details.get("by") == "bus"
 
 
 class Surroundings(Protocol):

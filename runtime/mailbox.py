@@ -12,7 +12,8 @@ CAPACITY = 1_024
 class Mailbox:
     """The door of one actor. Who is let in must `leave`; a place that becomes free is handed to the first in line.
 
-    `hold` keeps everybody waiting (a restart), `open` lets them in again, `close` sends them away.
+    `hold` keeps everybody waiting (a restart), `open` lets them in again, `close` sends them away. `dismiss` sends away
+    only who has to wait.
     """
 
     __slots__ = ("capacity", "closed", "held", "limit", "name", "running", "waiting")
@@ -70,12 +71,16 @@ class Mailbox:
         self.held = bool(self.closed)
         self._admit()
 
-    def close(self, why: str) -> None:
-        """Send everybody away who waits or comes: nobody is left waiting."""
+    def dismiss(self, why: str) -> None:
+        """Send everybody away who waits or would have to. Whoever finds room at once still comes in."""
         self.closed = why
-        self.held = True
         while self.waiting:
             self.waiting.popleft().set()
+
+    def close(self, why: str) -> None:
+        """Send everybody away who waits or comes: nobody is left waiting."""
+        self.held = True
+        self.dismiss(why)
 
     def _admit(self) -> None:
         while self.waiting and self.running < self.limit and not self.held:

@@ -37,11 +37,16 @@ class Ref:
     def __repr__(self) -> str:
         return f"<Ref {type(self.cell.actor).__name__} {self.cell.key}>"
 
-    async def stop(self) -> None:
-        """Take no new message. Those that run go on; those that wait are answered `unreachable`."""
+    async def withdraw(self) -> None:
+        """Take no new message from the bus. Those that run go on; those that wait are answered `unreachable`."""
         stops, self._stops = self._stops, []
         for stop in stops:
             await stop()
+        self.cell.dismiss()
+
+    async def stop(self) -> None:
+        """Take no new message. Those that run go on; those that wait are answered `unreachable`."""
+        await self.withdraw()
         self.cell.stop()
 
 
@@ -83,16 +88,21 @@ class ActorSystem:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         self.open = False
+        refs = list(self._refs.values())
         with anyio.CancelScope(shield=True):
-            for ref in reversed(list(self._refs.values())):
-                await ref.stop()
+            for ref in reversed(refs):
+                await ref.withdraw()
         self.tasks.cancel_scope.cancel()
         # What the program itself raised is its own, and goes on as it is; a group would wrap it.
         ours = error is None or is_cancellation(error)
         try:
             swallowed = await self.tasks.__aexit__(*((kind, error, trace) if ours else (None, None, None)))
         finally:
-            await self.bus.__aexit__(kind, error, trace)
+            try:
+                await self.bus.__aexit__(kind, error, trace)  # what runs may end, and ask others here for it
+            finally:
+                for ref in refs:
+                    ref.cell.stop()
         if self._ended_by is not None:
             raise self._ended_by
         return swallowed if ours else None
@@ -166,6 +176,7 @@ class ActorSystem:
         for address in addresses:
             if address in self._refs:
                 raise Misuse(failed("conflict", f"{address} is served here already"))
+        self._refs.update(dict.fromkeys(addresses, ref))  # nobody else may take them meanwhile
         has_run = type(instance).run is not Actor.run
         if factory is not None or has_run:
             Keeper(self, cell, factory, Supervisor(policy)).keep(has_run=has_run)
@@ -173,8 +184,9 @@ class ActorSystem:
             for address in addresses:
                 stop = await self.bus.serve(address, cell.deliver_in_time, shared=address in shared)
                 stops.append(self._forgetting(address, stop))
-                self._refs[address] = ref
         except BaseException:
+            for address in addresses:
+                self._refs.pop(address, None)
             with anyio.CancelScope(shield=True):
                 await ref.stop()
             raise

@@ -38,6 +38,8 @@ LATE = {
     "jsonschema": "costly, and only where a refusal has to be explained",
     "jsonschema_specifications": "comes with jsonschema",
     "docstring_parser": "costly, and not needed where nothing is decorated",
+    ".runtime.bus.nats": "costly, and not needed in memory",
+    ".runtime.bus.embedded": "the same",
     "opentelemetry": "costly, and only where somebody listens",
 }
 """What may be imported inside a function, and why. A file that imports one of these at its top may be too."""
@@ -132,7 +134,8 @@ def late_imports(root: Path) -> list[str]:
     wrong = []
     for own, path in modules.items():
         for module, line, late in imports(path, root):
-            needed = {each.module for each in imports(modules[module], root)} if module in modules else {module}
+            within = imports(modules[module], root) if module in modules else []
+            needed = {module, *(each.module for each in within)}
             if late and not any(matches(each, set(LATE)) for each in needed):
                 wrong.append(f"{own}:{line} imports {module} inside a function")
     return wrong

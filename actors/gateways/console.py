@@ -1,5 +1,6 @@
 """Where words go: a terminal, a pipe, or nowhere any more."""
 
+import io
 import os
 import re
 import sys
@@ -9,7 +10,8 @@ from rich.console import Console
 WIDTH = 120
 """Columns of a table where nobody says how many there are: a pipe, a file."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal obeys: controls, and marks that turn the direction of what follows."""
 
 
 class Output(Console):
@@ -21,6 +23,16 @@ class Output(Console):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, (sys.stderr if self.stderr else sys.stdout).fileno())
         os.close(nowhere)
+
+
+def settle() -> None:
+    """Let nothing that is said fail for the stream it goes to: one that is closed, or knows few characters."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # as after `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - for as long as we live
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def output(*, stderr: bool = False, plain: bool = False) -> Output:
@@ -35,7 +47,7 @@ def output(*, stderr: bool = False, plain: bool = False) -> Output:
 
 def harmless(text: str) -> str:
     """`text` without what a terminal would obey: it may be a model's, or a stranger's."""
-    return _CONTROL.sub("�", text)
+    return _OBEYED.sub("�", text)
 
 
 def brief(text: str, longest: int = 72) -> str:

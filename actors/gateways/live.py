@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
@@ -17,6 +17,8 @@ from .console import brief, harmless
 
 BY_SECOND = 12
 """Pictures a second."""
+ECHO = 2
+"""Columns that stay free: a terminal writes ^C where its cursor is, and must not begin a line for it."""
 
 
 class CallLine:
@@ -55,26 +57,20 @@ class CallLine:
         said = f"{result.failure.code}: {brief(result.failure.message, 100)}"
         return Text.assemble(("  ✗ ", "red"), self.told, (f"  {result.seconds:.2f} s  ", "dim"), (said, "red"))
 
-    def picture(self) -> RenderableType:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The call as it stands, in one line of a terminal."""
+        room = options.max_width - ECHO
         if self._result is not None or self._left:
             line = self.ended()
-            line.no_wrap, line.overflow = True, "ellipsis"
-            return line
-        seconds = self._clock() - self._began
-        self._spinner.update(text=Text.assemble(self.told, (f"  {seconds:.1f} s{self._note}", "dim")))
-        return Indented(self._spinner)
-
-
-class Indented:
-    """A line two columns further in."""
-
-    def __init__(self, spinner: Spinner) -> None:
-        self._spinner = spinner
-
-    def __rich_console__(self, console: Console, options: Any) -> Any:
-        picture = self._spinner.render(console.get_time())
-        yield Text("  ").append_text(picture) if isinstance(picture, Text) else picture
+        else:
+            seconds = f"  {self._clock() - self._began:.1f} s"
+            told = Text(self.told)
+            told.truncate(max(room - len("  ⠹ ") - len(seconds), 1), overflow="ellipsis")
+            self._spinner.update(text=Text.assemble(told, (f"{seconds}{self._note}", "dim")))
+            picture = self._spinner.render(console.get_time())
+            line = Text("  ").append_text(picture) if isinstance(picture, Text) else Text("  ")
+        line.truncate(room, overflow="ellipsis")
+        yield line
 
 
 class TurnView:
@@ -118,7 +114,7 @@ class TurnView:
         self._end_line()
 
     def __rich__(self) -> RenderableType:
-        return Group(*(part if isinstance(part, Text) else part.picture() for part in list(self._parts)))
+        return Group(*self._parts)
 
     def hear(self, event: Event) -> None:
         """Show what has happened."""

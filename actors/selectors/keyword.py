@@ -66,6 +66,8 @@ class Keyword:
     def select(self, query: str, *, limit: int, among: Among | None = None) -> list[str]:
         """The names of the tools that share the rarest words with `query`; ties by name."""
         scores = self._scores(query)
+        if not scores:
+            return []
         if among is not None:
             scores = {name: score for name, score in scores.items() if among(name)}
         best = nsmallest(limit, [(-score, name) for name, score in scores.items()])

@@ -1,6 +1,7 @@
-"""How bytes travel between actors: one contract, a bus in memory, a bus over NATS, and one of both."""
+"""How bytes travel between actors: one contract, a bus in memory, a bus over NATS (`nats`), and one of both."""
 
 from .contract import (
+    Abandoned,
     Bus,
     BusError,
     Closed,
@@ -13,13 +14,12 @@ from .contract import (
     TooLarge,
     Unreachable,
 )
-from .embedded import embedded_server
 from .local_first import LocalFirst
 from .memory import MemoryBus
-from .nats import NatsBus
 from .opening import open_bus
 
 __all__ = [
+    "Abandoned",
     "Bus",
     "BusError",
     "Closed",
@@ -28,12 +28,10 @@ __all__ = [
     "LocalFirst",
     "Lost",
     "MemoryBus",
-    "NatsBus",
     "Progress",
     "Refused",
     "Stop",
     "TooLarge",
     "Unreachable",
-    "embedded_server",
     "open_bus",
 ]

@@ -16,7 +16,7 @@ Guarantees, the same on every bus and event loop; `tests/runtime/bus/test_contra
   that runs. On a remote bus `request` waits for the confirmation at most `CONFIRM` seconds before it goes on.
 - **Isolation.** What a handler or listener raises reaches nobody else: its request ends as `Lost`, the bus lives.
 - **Closing.** `async with bus` opens and closes it. Closing takes nothing new and lets running handlers end for at
-  most `GRACE` seconds. A remote end then cancels them, and every request of its own that still waits is `Closed`;
+  most `GRACE` seconds. A remote end then cancels them, and every request of its own that still waits is `Abandoned`;
   on a memory bus a handler belongs to its requester's task: closing goes on without it, and its answer still
   counts. No task, thread, socket or subscription outlives a bus.
 """
@@ -66,7 +66,11 @@ class Lost(BusError):
 
 
 class Closed(BusError):
-    """This end of the bus is closed, or its broker can't be reached at all."""
+    """This end of the bus is closed, or its broker can't be reached at all. Nothing ran."""
+
+
+class Abandoned(Closed):
+    """This end of the bus was closed while the request was on its way. Whether it ran is unknown."""
 
 
 def checked_subject(subject: str) -> str:

@@ -6,11 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from .contract import GRACE, Bus
-from .embedded import embedded_server
 from .greeting import addresses, without_secrets
 from .local_first import LocalFirst
 from .memory import MemoryBus
-from .nats import NatsBus
 
 MEMORY = "memory://"
 EMBEDDED = "nats+embedded://"
@@ -39,6 +37,9 @@ def open_bus(
     """
     if url.startswith(MEMORY):
         return MemoryBus(url.removeprefix(MEMORY), grace=grace)
+    from .embedded import embedded_server  # noqa: PLC0415 - 15 ms with the next, which memory need not pay
+    from .nats import NatsBus  # noqa: PLC0415 - as above
+
     server = None
     if url.startswith(EMBEDDED):
         directory = url.removeprefix(EMBEDDED)

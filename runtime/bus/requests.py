@@ -10,7 +10,7 @@ from collections.abc import Callable
 import anyio
 import msgspec
 
-from .contract import BusError, Closed, Lost, Progress, Refused, TooLarge, Unreachable
+from .contract import Abandoned, BusError, Lost, Progress, Refused, TooLarge, Unreachable
 from .isolation import Gate, log
 from .link import Link
 from .signals import ALIVE, CANCELLED, EVERY, LARGE, LOST, PROGRESS, REFUSED, TAKEN, Subjects, decode, key
@@ -187,7 +187,7 @@ class Requests:
         """End all that waits, and have its handlers cancelled: nobody will hear what they say."""
         for number, waiting in self.waiting.items():
             self._link.post(self._subjects.cancel_at(waiting.instance), f"{self.inbox}.{number}".encode())
-            waiting.end(None, Closed(f"{url} was closed before {waiting.subject} answered"))
+            waiting.end(None, Abandoned(f"{url} was closed before {waiting.subject} answered"))
         self.waiting.clear()
 
 

@@ -23,6 +23,7 @@ from toolwire import (
 from toolwire.actors.conversation import CHUNK
 from toolwire.actors.model import Memory, ModelActor
 from toolwire.actors.models.contract import ModelReply, ModelRequest
+from toolwire.protocol.events import CallFinished, TurnFinished
 from toolwire.protocol.messages import Remember
 
 pytestmark = pytest.mark.anyio
@@ -142,6 +143,23 @@ def test_the_time_of_a_turn_ends_it() -> None:
             assert [result.failure.code for result in reply.calls if result.failure] == ["cancelled", "cancelled"]
             assert unanswered(chat.history()) == []
             assert (await chat.say("again")).ended == "answered"
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+def test_a_call_that_was_told_to_have_ended_has_no_other_end() -> None:
+    async def main() -> None:
+        async with Runtime() as runtime:
+            model = scripted([[("double", {"x": 1}), ("forever", {})]])
+            chat = await runtime.converse(model=model, tools=[double, forever], limits={"seconds": 5})
+            async with chat.stream("go") as events:
+                told = [event async for event in events]
+            finished = [event.result for event in told if isinstance(event, CallFinished)]
+            assert [result.content for result in finished] == ["2"]
+            assert isinstance(told[-1], TurnFinished)
+            assert told[-1].reply.ended == "time"
+            assert told[-1].reply.calls[0] == finished[0]
+            assert [message.content for message in chat.history()[2:3] if isinstance(message, ToolMessage)] == ["2"]
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
 

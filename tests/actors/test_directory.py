@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from toolwire.actors.catalogue import Catalogue
-from toolwire.actors.directory import CHUNK, SETTLE, Directory
+from toolwire.actors.directory import AGAIN, CHUNK, SETTLE, Directory
 from toolwire.protocol.messages import Announce, Who
 from toolwire.protocol.tools import ToolSpec
 from toolwire.runtime.bus import MemoryBus
@@ -97,5 +97,22 @@ def test_a_newcomer_waits_for_announcements_only_at_first() -> None:
             await here.settle()
             await here.settle()
             assert trio.current_time() - began == pytest.approx(SETTLE)
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+def test_who_seemed_gone_is_known_again_when_it_comes_back() -> None:
+    async def main() -> None:
+        async with end("again") as here, end("again") as there:
+            await here.announce([ONE])
+            there.catalogue.forget(here.instance)
+            there.look_again()
+            there.look_again()
+            await trio.sleep(2 * AGAIN[0])
+            assert list(there.catalogue) == ["one"]
+            async with Recorder(there.system, there.address, Announce | Who) as recorder:
+                await trio.sleep(10 * sum(AGAIN))
+                asked = [message for message in recorder.messages if isinstance(message, Who)]
+                assert len(asked) == len(AGAIN) - 1
 
     trio.run(main, clock=MockClock(autojump_threshold=0))

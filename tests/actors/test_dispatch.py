@@ -11,7 +11,7 @@ from toolwire.actors.validator import Validator
 from toolwire.protocol.failures import Failure, ToolwireError, failed
 from toolwire.protocol.messages import CallEnded, CallTool
 from toolwire.protocol.tools import ToolCall, ToolResult, ToolSpec
-from toolwire.runtime.bus import MemoryBus
+from toolwire.runtime.bus import Closed, MemoryBus
 from toolwire.runtime.system import ActorSystem
 from toolwire.runtime.testing import Answering, FakeActor
 
@@ -29,10 +29,14 @@ class Yard:
         self.system = system
         self.catalogue = Catalogue(lambda name, instance: system.address("tool", name, instance))
         self.settled = 0
-        self.dispatcher = Dispatcher(self.catalogue, "validator", HERE, self.settle)
+        self.looked = 0
+        self.dispatcher = Dispatcher(self.catalogue, "validator", HERE, self)
 
     async def settle(self) -> None:
         self.settled += 1
+
+    def look_again(self) -> None:
+        self.looked += 1
 
     async def worker(self, instance: str, answering: Answering, spec: ToolSpec = ToolSpec("t")) -> FakeActor:  # noqa: B008 - an immutable value
         actor = FakeActor(CallTool, answering)
@@ -204,3 +208,32 @@ async def test_no_time_left_is_not_started() -> None:
         assert isinstance(result.failure, Failure)
         assert result.failure.code == "timed_out"
         assert worker.received == []
+
+
+async def test_who_was_not_reached_is_looked_for_again() -> None:
+    async with yard() as there:
+        await there.worker("one", refuses("unreachable"))
+        await there.call()
+        assert not there.catalogue
+        assert there.looked == 1
+
+
+async def test_a_bus_that_is_cut_off_says_nothing_of_who_serves() -> None:
+    asked: list[str] = []
+
+    class Dead(MemoryBus):
+        async def request(self, subject: str, *_: object, **__: object) -> bytes:
+            asked.append(subject)
+            raise Closed("the broker takes nothing")
+
+    async with ActorSystem(Dead()) as system:
+        there = Yard(system)
+        for instance in ("one", "two"):
+            there.catalogue.add(ToolSpec("t", read_only=True), instance)
+        result = await Dispatcher(there.catalogue, "", HERE, there).dispatch(CALL, "{}", system.context(), None)
+        assert result.failure is not None
+        assert (result.failure.code, result.failure.message) == ("unreachable", "the broker takes nothing")
+        assert result.attempts == len(asked) == 1
+        assert there.catalogue.entries["t"].instances == ["one", "two"]
+        nobody = await there.dispatcher.dispatch(ToolCall("1", "u"), "{}", system.context(), None)
+        assert nobody.failure == result.failure

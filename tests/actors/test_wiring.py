@@ -1,7 +1,11 @@
 """The runtime as a program sees it."""
 
+import gc
 import os
 import signal
+import weakref
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -20,7 +24,10 @@ from toolwire import (
     scripted,
     tool,
 )
+from toolwire.actors.model import ModelActor
 from toolwire.actors.models.contract import ModelRequest
+from toolwire.runtime.bus import Bus
+from toolwire.runtime.bus.embedded import embedded_server
 
 pytestmark = pytest.mark.anyio
 
@@ -81,7 +88,7 @@ async def test_every_failure_is_in_the_result() -> None:
         assert failure_code(await runtime.call("double", {"x": "\ud800"})) == "invalid_arguments"
         assert failure_code(await runtime.call("double", {"x": "x" * 2**21})) == "too_large"
         assert failure_code(await runtime.call("double", {"x": "x" * 2**24})) == "too_large"
-        assert failure_code(await runtime.call("half: \ud800")) in {"unknown_tool", "invalid_message"}
+        assert failure_code(await runtime.call("half: \ud800")) == "invalid_call"
         assert failure_code(await runtime.call("double", {"x": 1}, timeout=-1)) == "timed_out"
         with pytest.raises(CallFailed):
             _ = (await runtime.call("nowhere")).value
@@ -192,6 +199,76 @@ async def test_a_conversation_is_opened_once_by_its_id() -> None:
         assert chats[0].id == "c"
         first, second = await runtime.converse(model=model), await runtime.converse(model=model)
         assert first.id != second.id
+
+
+async def test_at_once_they_open_one_conversation_serve_a_tool_once_and_make_one_model(nats_url: str) -> None:
+    agent = Agent("a", model := scripted([]), tools=[double])
+    async with Runtime(nats_url, namespace="at_once") as runtime:
+        chats: list[object] = []
+
+        async def converse(id: str | None) -> None:  # noqa: A002 - the public name
+            chats.append(await runtime.converse(agent, id=id))
+
+        async with anyio.create_task_group() as tasks:
+            for identity in ("c", "c", None, None):
+                tasks.start_soon(converse, identity)
+        assert len(set(chats)) == 3
+        assert list(runtime.tools) == ["double"]
+        models = {ref for ref in runtime.system._refs.values() if isinstance(ref.cell.actor, ModelActor)}
+        assert [ref.cell.actor.model for ref in models] == [model]
+
+
+async def test_stopped_it_is_let_go() -> None:
+    async with Runtime() as runtime:
+        box = Box()
+        gone = weakref.ref(box)
+        served = await runtime.serve(box)
+        await served.stop()
+        del box, served
+        gc.collect()
+        assert gone() is None
+
+
+async def test_a_broker_that_went_away_is_told_as_a_failure(tmp_path: Path) -> None:
+    async with AsyncExitStack() as broker:
+        url = await broker.enter_async_context(embedded_server(tmp_path))
+        async with Runtime(url) as runtime:
+            served = await runtime.serve(double)
+            await broker.aclose()
+            for act in (lambda: runtime.serve(triple), lambda: runtime.converse(model=scripted([]), id="c")):
+                with pytest.raises(ToolwireError) as raised:
+                    await act()
+                assert raised.value.failure.code == "unreachable"
+            await served.stop()
+            assert not runtime.tools
+
+
+async def test_a_call_that_runs_when_its_worker_leaves_may_still_call_others(nats_url: str) -> None:
+    started, leave = anyio.Event(), anyio.Event()
+
+    @tool
+    async def twice(context: Context) -> Any:
+        started.set()
+        await leave.wait()
+        return (await context.call(double, {"x": 21})).value
+
+    async def work() -> None:
+        async with Runtime(nats_url, namespace="leaves") as worker:
+            await worker.serve(twice, double)
+            await started.wait()
+            leaving = worker.system.bus
+            tasks.start_soon(released, leaving)
+
+    async def released(bus: Bus) -> None:
+        while bus.serves("tw.leaves.tool.double"):  # noqa: ASYNC110 - nobody tells when a bus takes no more
+            await anyio.sleep(0.001)
+        leave.set()
+
+    async with Runtime(nats_url, namespace="leaves") as runtime, anyio.create_task_group() as tasks:
+        tasks.start_soon(work)
+        while "twice" not in runtime.tools:  # noqa: ASYNC110 - what is announced is told to nobody
+            await anyio.sleep(0.001)
+        assert (await runtime.call("twice")).value == 42
 
 
 async def test_a_conversation_needs_an_agent_or_a_model() -> None:

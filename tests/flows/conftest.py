@@ -100,6 +100,12 @@ def bus(request: pytest.FixtureRequest) -> BusUnderTest:
 
 
 @pytest.fixture
+def memory() -> BusUnderTest:
+    """The bus for what no bus can change."""
+    return BusUnderTest("memory", "memory://")
+
+
+@pytest.fixture
 def shared_bus(bus: BusUnderTest) -> BusUnderTest:
     """The same, but that in memory too several runtimes see each other."""
     return BusUnderTest(bus.name, bus.url if bus.remote else f"memory://{bus.namespace}")

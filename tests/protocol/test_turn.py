@@ -153,6 +153,22 @@ def opened(limits: Limits, calls: int = 1) -> tuple[Turn, Command]:
     return turn, turn.step(Completed("", tuple(ToolCall(str(n), "t") for n in range(calls)), Usage(5, 7)))
 
 
+def test_what_was_told_of_a_call_is_how_it_ended() -> None:
+    turn, command = opened({}, calls=3)
+    assert isinstance(command, RunBatch)
+    first, second, third = command.calls
+    turn.tell(ToolResult(first.id, first.name, "1"))
+    turn.tell(ToolResult(second.id, second.name, failure=failed("invalid_call", "an id of another")))
+    turn.close()
+    assert [(result.id, result.content) for result in turn.results] == [
+        (first.id, "1"),
+        (second.id, None),
+        (third.id, None),
+    ]
+    assert [result.failure and result.failure.code for result in turn.results] == [None, "cancelled", "cancelled"]
+    assert unanswered(turn.offer.history) == []
+
+
 def test_the_last_round_may_not_call() -> None:
     _, command = opened({"rounds": 1})
     assert isinstance(command, TurnEnded)

@@ -16,7 +16,7 @@ from toolwire.protocol.failures import ToolwireError, failed
 from toolwire.protocol.messages import CheckCall, Message, Say, SelectTools, ToolsSelected, TurnEnded
 from toolwire.runtime.actor import Actor, Cell
 from toolwire.runtime.bus import MemoryBus
-from toolwire.runtime.bus.contract import BusError, TooLarge, Unreachable
+from toolwire.runtime.bus.contract import Abandoned, BusError, Lost, TooLarge, Unreachable
 from toolwire.runtime.context import BUS_FAILURES, Context, bus_failure, outside
 from toolwire.runtime.system import ActorSystem
 from toolwire.runtime.testing import Answering, FakeActor
@@ -308,7 +308,7 @@ def test_what_the_bus_can_not_do_has_a_code_each() -> None:
     assert set(BUS_FAILURES) == {kind for kind in kinds(BusError) if kind.__module__.endswith("bus.contract")}
     for kind in BUS_FAILURES:
         failure = bus_failure(kind("so"))
-        assert failure.effect == ("maybe" if failure.code == "worker_lost" else "none")
+        assert failure.effect == ("maybe" if kind in {Lost, Abandoned} else "none")
         assert failure.message == "so"
 
 

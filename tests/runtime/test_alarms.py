@@ -90,6 +90,21 @@ def test_one_that_comes_later_but_ends_sooner_wakes_the_timer() -> None:
     timeless(main)
 
 
+def test_a_limit_that_is_no_number_is_no_time_and_harms_no_other() -> None:
+    async def main() -> None:
+        clock = loop_clock()
+        alarms = Alarms(clock)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(alarms.run)
+            with anyio.CancelScope() as scope:
+                alarms.set(scope, math.nan)
+                await trio.sleep_forever()
+            assert len(alarms) == 0
+            tasks.cancel_scope.cancel()
+
+    timeless(main)
+
+
 def test_no_limit_is_no_alarm() -> None:
     alarms = Alarms.__new__(Alarms)
 
@@ -103,3 +118,25 @@ def test_no_limit_is_no_alarm() -> None:
         assert len(alarms) == 0
 
     trio.run(main)
+
+
+def test_limits_hold_when_nobody_watches_any_more() -> None:
+    async def main() -> None:
+        clock = loop_clock()
+        began = clock()
+        alarms = Alarms(clock)
+        with anyio.CancelScope() as earlier:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(alarms.run)
+                alarms.set(earlier, began + 50)
+                await trio.sleep(1)
+                tasks.cancel_scope.cancel()
+            assert len(alarms) == 0
+            await trio.sleep_forever()
+        assert clock() - began == pytest.approx(50)
+        with anyio.CancelScope() as later:
+            alarms.set(later, began + 100)
+            await trio.sleep_forever()
+        assert clock() - began == pytest.approx(100)
+
+    timeless(main)

@@ -248,3 +248,24 @@ def test_whatever_happens_at_a_door(  # noqa: C901 - a story with seven kinds of
 
     for backend in ("asyncio", "trio"):
         anyio.run(with_guests, Mailbox("d", limit, capacity), story, backend=backend)
+
+
+async def test_dismissed_who_waits_is_sent_away_and_who_finds_room_comes_in() -> None:
+    door = Mailbox("door", 1)
+    async with anyio.create_task_group() as tasks:
+        guests = Guests(door, tasks)
+        for guest in (1, 2):
+            guests.come(guest)
+            await anyio.wait_all_tasks_blocked()
+        door.dismiss("it is late")
+        await anyio.wait_all_tasks_blocked()
+        assert guests.refused == {2: "unreachable"}
+        guests.come(3)
+        await anyio.wait_all_tasks_blocked()
+        assert guests.refused == {2: "unreachable", 3: "unreachable"}
+        guests.out[1].set()
+        await anyio.wait_all_tasks_blocked()
+        guests.come(4)
+        await anyio.wait_all_tasks_blocked()
+        assert guests.inside == [4]
+        guests.out[4].set()

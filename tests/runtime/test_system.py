@@ -1,7 +1,7 @@
 """Spawning, supervising, stopping; and that nothing outlives the system."""
 
 import logging
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import anyio
 import pytest
@@ -106,6 +106,27 @@ async def test_an_address_is_taken_once_and_nothing_is_left_of_the_second() -> N
         with pytest.raises(Misuse, match="a is served here already"):
             await system.spawn(FakeActor(Say, ENDED), "b", "a")
         assert await say(system, "hi", "b") == "unreachable"
+
+
+async def test_of_two_at_once_one_has_the_address() -> None:
+    class Slow(MemoryBus):
+        async def serve(self, *args: Any, **named: Any) -> Any:
+            await checkpoint()
+            return await super().serve(*args, **named)
+
+    async with ActorSystem(Slow()) as system:
+        said: list[str] = []
+
+        async def spawn() -> None:
+            try:
+                said.append(repr(await system.spawn(Counter(), "a")))
+            except Misuse as error:
+                said.append(error.failure.code)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(spawn)
+            tasks.start_soon(spawn)
+        assert sorted(said) == ["<Ref Counter a>", "conflict"]
 
 
 async def test_an_address_that_the_bus_refuses_leaves_nothing_behind() -> None:

@@ -4,10 +4,10 @@ import importlib.metadata
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from ....protocol.failures import Misuse, ToolwireError
-from ..console import harmless, output
+from ..console import harmless, output, settle
 from .broker import broker
 from .call import call
 from .chat import chat
@@ -42,14 +42,18 @@ for command in (demo, broker, worker, chat, tools, call):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; what it raises on purpose becomes a sentence on standard error. The exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    settle()
     try:
         code: int | None = app(given, exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+    except UnusedCliTokensError as error:
+        spare = " ".join(error.unused_tokens or ())
+        return complained(f"nobody knows what to do with: {spare}; see toolwire --help", Exit.ASKED_WRONGLY)
     except CycloptsError as error:
         sentence = " ".join(str(error).split()).rstrip(".")
         return complained(f"{sentence}; see toolwire --help", Exit.ASKED_WRONGLY)
-    except (ToolwireError, BaseExceptionGroup) as error:
+    except (ToolwireError, BaseExceptionGroup, SystemExit) as error:
         return ended_by(error)
     return int(code or Exit.DONE)
 
@@ -61,6 +65,8 @@ def ended_by(error: BaseException) -> int:
     match error:
         case KeyboardInterrupt():
             return Exit.INTERRUPTED
+        case SystemExit():  # never ours
+            return complained(f"what was loaded or served here called sys.exit({error.code!r})", Exit.FAILED)
         case Misuse():
             return complained(error.failure.message, Exit.ASKED_WRONGLY)
         case ToolwireError():

@@ -1,5 +1,6 @@
 """`toolwire call`: one call of one tool."""
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from cyclopts import Parameter
 from ....protocol.failures import Failure, Misuse, failed
 from ....protocol.tools import ToolResult
 from ..console import harmless, output
-from .exits import Exit, exit_of
+from .exits import Exit, as_by_ctrl_c, exit_of
 from .options import Json, Namespace, Nats, Tools, joined
 
 ARGUMENTS = """Its arguments as JSON, such as '{"city": "Paris"}'; - reads them from standard input."""
@@ -30,7 +31,7 @@ def call(
     """Call one tool, and print what it returns."""
     if arguments.startswith("-") and arguments != "-":  # no JSON object starts so
         raise Misuse(failed("invalid_call", f"Unknown option: {arguments}; see toolwire call --help"))
-    given = mapping(sys.stdin.read() if arguments == "-" else arguments)
+    given = mapping(sys.stdin.buffer.read() if arguments == "-" else os.fsencode(arguments))
     if timeout is not None and not timeout > 0:
         raise Misuse(failed("invalid_call", f"--timeout must be more than 0 s, not {timeout:g}"))
 
@@ -39,7 +40,8 @@ def call(
             with output(stderr=True).status(f"{name} runs"):
                 return await runtime.call(name, given, timeout=timeout)
 
-    result = anyio.run(turn)
+    with as_by_ctrl_c():
+        result = anyio.run(turn)
     out = output()
     if json:
         out.out(as_json(result))
@@ -51,12 +53,14 @@ def call(
     return exit_of(result.failure)
 
 
-def mapping(text: str) -> dict[str, Any]:
+def mapping(text: bytes) -> dict[str, Any]:
     """The arguments. Raises Misuse for what is no JSON object."""
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.ValidationError:
-        raise Misuse(failed("invalid_arguments", f"the arguments are JSON, but no object: {text:.100}")) from None
+    except msgspec.ValidationError as error:
+        shown = text.decode(errors="replace").strip()
+        what = f"can't be read: {error}" if shown.startswith("{") else f"are no object: {shown:.100}"
+        raise Misuse(failed("invalid_arguments", f"the arguments are JSON, but {what}")) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise Misuse(failed("invalid_arguments", f"the arguments are no JSON: {error}")) from None
 

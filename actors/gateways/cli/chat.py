@@ -41,7 +41,7 @@ def chat(
 
     Ctrl-C interrupts the turn, and leaves where none runs. With --json each event of a turn is one line.
     """
-    chosen = agent_of(agent, model, base_url, system, everything=nats is not None)
+    chosen = agent_of(agent, model, base_url, system, everything=bool(nats))
     if references:
         chosen = replace(chosen, references=True)
     with start_blocking_portal() as portal:

@@ -14,7 +14,7 @@ from ..demo.play import REPLY, SCRIPT, Audience, Outcome, Stage, chosen, play
 from ..demo.script import ASKED
 from ..demo.waterfall import summary
 from ..live import TurnView
-from .exits import Exit, exit_of
+from .exits import Exit, as_by_ctrl_c, exit_of
 from .options import Json
 
 TRIP = "toolwire.actors.gateways.demo.tools:TRIP"
@@ -38,7 +38,7 @@ def demo(
     """Plan a trip in one turn: 13 calls over two worker processes, shown as a waterfall, and measured."""
     out = output(plain=plain)
     named = chosen(model, base_url)
-    with Programme(out, silent=json) as programme:
+    with as_by_ctrl_c(), Programme(out, silent=json) as programme:
         outcome = anyio.run(lambda: play(named, programme, embedded=not memory))
     if json:
         out.out(msgspec.json.encode(measurements(outcome)).decode())
@@ -104,11 +104,13 @@ def introduction(stage: Stage, model: str) -> Table:
 
 def show(out: Output, outcome: Outcome) -> None:
     """The end of the programme."""
-    out.print(summary(outcome))
-    out.print(Text(harmless(outcome.reply.text).strip()))
-    out.print()
+    if outcome.replies:
+        out.print(summary(outcome))
+    if outcome.reply.text:
+        out.print(Text(harmless(outcome.reply.text).strip()))
+        out.print()
     if outcome.model == SCRIPT:
-        out.print(Text(REAL, "dim"))
+        out.print(Text(REAL, "dim"), soft_wrap=True)  # a command that is copied must stay in one piece
 
 
 def measurements(outcome: Outcome) -> dict[str, Any]:

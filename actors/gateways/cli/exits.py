@@ -1,5 +1,9 @@
 """How a command ends: one number for each way, the same for every command."""
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 from ....protocol.failures import Failure
@@ -34,3 +38,20 @@ def exit_of(failure: Failure) -> Exit:
     if failure.code == "unreachable":
         return Exit.UNREACHABLE
     return Exit.ASKED_WRONGLY if failure.code in ASKED_WRONGLY else Exit.FAILED
+
+
+@contextmanager
+def as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM ends what runs inside as Ctrl-C does: it is cancelled, wherever it runs, and what it started is ended."""
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler  # ignored by what a script puts behind
+    )
+    if ours:
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

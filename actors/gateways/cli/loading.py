@@ -22,13 +22,21 @@ def loaded(reference: str) -> list[Any]:
     module, colon, attribute = reference.partition(":")
     if not (module and colon and attribute):
         raise Misuse(failed("load_failed", f"{reference!r} is not module:attribute, such as examples.slow:TOOLS"))
+    if "/" in module or module.endswith(".py"):
+        name = module.removeprefix("./").removesuffix(".py").replace("/", ".")
+        said = f"{module!r} is a file, where a module is meant: {name}:{attribute}"
+        raise Misuse(failed("load_failed", said))
     made = imported(module)
     try:
         thing = reduce(getattr, attribute.split("."), made)
     except AttributeError:
         there = ", ".join(name for name in vars(made) if not name.startswith("_")) or "nothing"
         raise Misuse(failed("load_failed", f"the module {module} has no {attribute!r}; it has {there:.300}")) from None
+    except Exception as error:
+        raise Misuse(failed("load_failed", f"{reference} could not be loaded: {where(error)}")) from error
     things = list(thing) if isinstance(thing, (list, tuple)) else [thing]
+    if not things:
+        raise Misuse(failed("load_failed", f"{reference} is empty"))
     for each in things:
         if isinstance(each, DATA):
             said = f"{reference} holds {each!r:.60}, which is no tool, function, object, class or agent"

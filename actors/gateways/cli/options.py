@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ....protocol.failures import Misuse, failed
+from ....protocol.failures import Misuse, ToolwireError, failed
+from ...serving import Served
 from ...wiring import Runtime
-from .loading import loaded
+from .loading import loaded, where
 
 Nats = Annotated[
     str | None,
@@ -30,14 +31,24 @@ async def joined(nats: str | None, namespace: str, tools: Sequence[str]) -> Asyn
     Raises Misuse if there is neither a bus nor a tool, or for what can't be served, and ToolwireError where nobody
     listens.
     """
-    if nats is None and not tools:
+    if not nats and not tools:
         raise Misuse(failed("invalid_call", "say where the tools are: --nats URL, or --tools module:attribute"))
     things = [thing for reference in tools for thing in loaded(reference)]
     async with runtime_at(nats or "memory://", namespace) as runtime:
         if things:
-            await runtime.serve(*things)
+            await served(runtime, things)
         await runtime.discover()
         yield runtime
+
+
+async def served(runtime: Runtime, things: Sequence[Any]) -> Served:
+    """Serve what a person named. Raises Misuse for what can't be, such as a class that can't be made."""
+    try:
+        return await runtime.serve(*things)
+    except ToolwireError:
+        raise
+    except Exception as error:
+        raise Misuse(failed("load_failed", f"what was named can't be served: {where(error)}")) from error
 
 
 def runtime_at(url: str, namespace: str) -> Runtime:

@@ -11,10 +11,10 @@ from cyclopts import Parameter
 from ....protocol.failures import Misuse, failed
 from ...serving import Served
 from ...wiring import Runtime
-from ..console import output
+from ..console import harmless, output
 from .exits import Exit
 from .loading import loaded
-from .options import Json, Namespace, Nats, runtime_at
+from .options import Json, Namespace, Nats, runtime_at, served
 
 SERVED = "module:attribute of a tool, function, object, class, agent, or a list of them."
 
@@ -31,7 +31,7 @@ def worker(
     """
     if not things:
         raise Misuse(failed("invalid_call", "say what to serve: module:attribute, such as examples.slow:TOOLS"))
-    if nats is None:
+    if not nats:
         raise Misuse(failed("invalid_call", "say on which bus to serve: --nats URL (`toolwire broker` starts one)"))
     loaded_things = [thing for reference in things for thing in loaded(reference)]
     return anyio.run(serve, loaded_things, nats, namespace, json)
@@ -42,8 +42,7 @@ async def serve(things: list[Any], nats: str, namespace: str, json: bool) -> int
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, anyio.CancelScope() as scope:
         async with anyio.create_task_group() as tasks:
             async with runtime_at(nats, namespace) as runtime:
-                served = await runtime.serve(*things)
-                announce(runtime, served, json=json)
+                announce(runtime, await served(runtime, things), json=json)
                 await anext(signals)
                 tasks.start_soon(hurried, signals, scope)
                 if not json:
@@ -58,11 +57,11 @@ async def hurried(signals: AsyncIterator[signal.Signals], scope: anyio.CancelSco
     scope.cancel()
 
 
-def announce(runtime: Runtime, served: Served, *, json: bool) -> None:
+def announce(runtime: Runtime, offered: Served, *, json: bool) -> None:
     """Say what is served, and where: from now on calls reach it."""
     instance, url = runtime.system.bus.instance, runtime.system.bus.url
     out = output()
     if json:
-        out.out(msgspec.json.encode({"worker": instance, "url": url, "tools": served.tools}).decode())
+        out.out(msgspec.json.encode({"worker": instance, "url": url, "tools": offered.tools}).decode())
         return
-    out.print(f"worker {instance} serves {', '.join(served.tools)} on {url}; Ctrl-C ends it", soft_wrap=True)
+    out.print(f"worker {instance} serves {harmless(', '.join(offered.tools))} on {url}; Ctrl-C ends it", soft_wrap=True)

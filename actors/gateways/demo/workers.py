@@ -12,6 +12,7 @@ from anyio.streams.text import TextReceiveStream
 from msgspec import Struct
 
 from ....protocol.failures import ToolwireError, failed
+from ....runtime.bus.embedded import dies_with_us
 
 READY = 20.0
 """Seconds that a worker may take to be ready. Usual are 0.5."""
@@ -49,8 +50,12 @@ async def worker_processes(url: str, served: Mapping[str, str]) -> AsyncIterator
 async def process(url: str, what: str) -> AsyncIterator[Process]:
     """One worker process, which is told to end with the block, and killed if it does not."""
     # -P: the current directory holds the user's files, none of which is meant.
-    command = [sys.executable, "-P", "-m", __name__.partition(".")[0], "worker", what, "--nats", url, "--json"]
-    async with await anyio.open_process(command, stdin=subprocess.DEVNULL, stderr=None) as running:
+    worker = [sys.executable, "-P", "-m", __name__.partition(".")[0], "worker", what, "--nats", url, "--json"]
+    command = [*dies_with_us(), *worker]
+    # A session of its own: Ctrl-C in a terminal is for us, and we end it.
+    async with await anyio.open_process(
+        command, stdin=subprocess.DEVNULL, stderr=None, start_new_session=True
+    ) as running:
         try:
             yield running
         finally:

@@ -14,6 +14,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from toolwire.runtime.bus import (
+    Abandoned,
     Bus,
     Closed,
     LocalFirst,
@@ -657,7 +658,7 @@ class TestClosing:
             release.set()
         assert answers == [b"late"]
 
-    async def test_requests_that_wait_are_closed_and_their_handlers_cancelled(self, new_remote: NewEnd) -> None:
+    async def test_requests_that_wait_are_abandoned_and_their_handlers_cancelled(self, new_remote: NewEnd) -> None:
         started = anyio.Event()
         ended: list[str] = []
         async with new_remote() as server:
@@ -665,7 +666,7 @@ class TestClosing:
             async with anyio.create_task_group() as tasks, new_remote() as asker:
 
                 async def ask() -> None:
-                    with pytest.raises(Closed):
+                    with pytest.raises(Abandoned):
                         await asker.request(SUBJECT, b"")
 
                 tasks.start_soon(ask)

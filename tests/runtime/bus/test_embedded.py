@@ -12,15 +12,15 @@ import anyio
 import msgspec
 import pytest
 
-from toolwire.runtime.bus import Closed, Progress, embedded, embedded_server, open_bus
-from toolwire.runtime.bus.embedded import Record
+from toolwire.runtime.bus import Closed, Progress, embedded, open_bus
+from toolwire.runtime.bus.embedded import Record, embedded_server
 from toolwire.runtime.bus.greeting import greeting
 
 pytestmark = pytest.mark.anyio
 
 OWNING = """
 import sys, anyio
-from toolwire.runtime.bus import embedded_server
+from toolwire.runtime.bus.embedded import embedded_server
 
 async def main(directory):
     async with embedded_server(directory) as url:

@@ -18,10 +18,11 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from toolwire.runtime.bus import BusError, Closed, Lost, NatsBus, Progress, TooLarge, Unreachable
+from toolwire.runtime.bus import BusError, Closed, Lost, Progress, TooLarge, Unreachable
 from toolwire.runtime.bus.direct_link import DirectLink
 from toolwire.runtime.bus.embedded import binary
 from toolwire.runtime.bus.greeting import greeting
+from toolwire.runtime.bus.nats import NatsBus
 from toolwire.runtime.bus.thread_link import ThreadLink
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +31,7 @@ SUBJECT = "tw.default.tool.x"
 
 SERVING = """
 import sys, anyio
-from toolwire.runtime.bus import NatsBus
+from toolwire.runtime.bus.nats import NatsBus
 
 async def handler(payload, progress):
     progress(b"started")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from toolwire.runtime.bus import LocalFirst, MemoryBus, NatsBus, Progress, Unreachable, open_bus
+from toolwire.runtime.bus import LocalFirst, MemoryBus, Progress, Unreachable, open_bus
+from toolwire.runtime.bus.nats import NatsBus
 
 pytestmark = pytest.mark.anyio
 
