@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 
+from ..protocol.failures import Misuse, failed
 from ..protocol.tools import encode_json
 from ..protocol.turn import DEFAULT_LIMITS
 from ..runtime.context import Context, Door
@@ -31,6 +32,7 @@ class Conversations:
         self.services = services
         self._outside = outside
         self._chats: dict[str, Chat] = {}
+        self._callers: dict[str, str] = {}
         self._models: dict[Any, tuple[dict[type, str | Door], object, Model]] = {}
         self._agents: dict[int, tuple[Agent, Tool[str]]] = {}
         self._numbers = count(1)
@@ -46,13 +48,14 @@ class Conversations:
             return self._private(agent, known[0], (), caller)
         async with self._preparing:  # two at once would each spawn the model, serve the tools, take the name
             if identity is not None and identity in self._chats:
-                return self._chats[identity]
+                return self._resumed(identity, told(caller))
             asks = await self._asks(agent.model)
             patterns = () if agent.tools is None else await self._patterns(agent.tools)
             if identity is None:
                 return self._private(agent, asks, patterns, caller)
             room = self.system.largest("conversation") // 2
-            return await self._found(identity, self._new(identity, agent, asks, patterns, caller, room))
+            conversation = self._new(identity, agent, asks, patterns, caller, room)
+            return await self._found(identity, conversation, told(caller))
 
     def _new(
         self,
@@ -69,7 +72,7 @@ class Conversations:
             self.house,
             system=agent.system,
             name=agent.name,
-            caller="" if caller is None else encode_json(caller).decode(),
+            caller=told(caller),
             patterns=patterns,
             limits={**DEFAULT_LIMITS, **agent.limits} if agent.limits else DEFAULT_LIMITS,
             settings=agent.settings,
@@ -83,17 +86,24 @@ class Conversations:
         conversation = self._new(name, agent, asks, patterns, caller)
         return Chat(name, self.system.private(conversation, name), self._outside, conversation)
 
-    async def _found(self, name: str, conversation: Conversation) -> Chat:
+    def _resumed(self, name: str, caller: str) -> Chat:
+        if caller and caller != self._callers[name]:  # tools would run on behalf of whoever opened it
+            raise Misuse(failed("conflict", f"the conversation {name[:100]!r} is open for another caller"))
+        return self._chats[name]
+
+    async def _found(self, name: str, conversation: Conversation, caller: str) -> Chat:
         """Put a named conversation where others find it."""
         ref = await self.system.spawn(conversation, self.system.address("conversation", name))
 
         async def close() -> None:
-            self._chats.pop(name, None)
+            if self._chats.get(name) is chat:
+                del self._chats[name], self._callers[name]
             await ref.stop()
 
         chat = self._chats[name] = Chat(
             name, self.system.door("conversation", name), self._outside, conversation, close
         )
+        self._callers[name] = caller
         return chat
 
     async def _asks(self, model: str | Model) -> dict[type, str | Door]:
@@ -134,3 +144,8 @@ class Conversations:
             if close is not None:
                 with suppress(Exception):  # a connection that can't be closed is as good as closed
                     await close()
+
+
+def told(caller: Any) -> str:
+    """The application's own data about who speaks, as it travels: JSON text, "" for none."""
+    return "" if caller is None else encode_json(caller).decode()

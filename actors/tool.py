@@ -1,6 +1,7 @@
 """A function as a tool: its spec, the way from JSON text to its arguments and back, and the decorator that makes it."""
 
 import inspect
+import math
 from collections.abc import Callable, Coroutine
 from functools import cached_property
 from typing import Any, Generic, ParamSpec, TypeVar, overload
@@ -76,13 +77,31 @@ def encoded(value: object, largest: int) -> str | Failure:
     """A tool's result as JSON text, or why it can't be one. The tool has done its work by then."""
     try:
         content = encode_json(value)
+        lost = len(content) <= largest and b"null" in content and unwritten(value)
+        reason = "it holds a NaN or an infinity" if lost else ""
     except Exception as error:  # noqa: BLE001 - somebody's own type may raise anything while it is read
-        said = f"the tool did its work, but its result is not what JSON can carry: {shown(error)}"
+        reason = shown(error)
+    if reason:
+        said = f"the tool did its work, but its result is not what JSON can carry: {reason}"
         return failed("invalid_result", said, "done", type=type(value).__name__)
     if len(content) > largest:
         said = f"the tool did its work, but its result has {len(content)} bytes; at most {largest} are taken"
         return failed("too_large", said, "done", size=len(content), limit=largest)
     return content.decode()
+
+
+def unwritten(value: object) -> bool:
+    """Whether `value` holds a number that stands in JSON as null: NaN, or an infinity."""
+    todo: list[Any] = [msgspec.to_builtins(value, enc_hook=repr)]  # whatever is text already has no number in it
+    while todo:
+        part = todo.pop()
+        if isinstance(part, float) and not math.isfinite(part):
+            return True
+        if isinstance(part, dict):
+            todo.extend(part.values())
+        elif isinstance(part, (list, tuple, set)):
+            todo.extend(part)
+    return False
 
 
 @overload

@@ -121,7 +121,7 @@ class Runtime:
         system, instance = self.system, self.system.bus.instance
         system.trail = Raw(encode(Trail(turn=instance)))
         directory = None
-        if not self.url.startswith("memory:"):
+        if self.url != "memory://":  # where nobody else can be
             directory = self._directory = Directory(system, self.tools)
             await directory.start()
         self._dispatcher = Dispatcher(self.tools, "", instance, directory, self._call_seconds)
@@ -228,7 +228,8 @@ class Runtime:
         Without an `id` nobody else can find it: it lasts as long as the Chat.
 
         By an agent, or by a model and what it is told; `tools` as in `Agent`. `caller` is the application's own
-        data about who speaks: tools see it, a model never does.
+        data about who speaks: tools see it, a model never does. Raises Misuse if the conversation is open for another
+        caller.
         """
         self._must_be_open()
         if agent is None:

@@ -42,7 +42,7 @@ class Alarms:
             scopes[scope] = deadline
             return
         if self._over or not slot > self._clock() // SLOT + 1:  # NaN too, which is no time at all
-            scope.deadline = deadline if deadline > -math.inf else -math.inf
+            scope.deadline = max(-math.inf, deadline)
             return
         self._slots[slot] = {scope: deadline}
         if slot < self._next:

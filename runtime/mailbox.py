@@ -36,10 +36,10 @@ class Mailbox:
 
     async def enter(self) -> None:
         """Wait for a place. Raises ToolwireError: `overloaded` when too many wait, `unreachable` once closed."""
-        if self.closed:
-            raise ToolwireError(failed("unreachable", self.closed))
         if self.enter_nowait():
             return
+        if self.closed:
+            raise ToolwireError(failed("unreachable", self.closed))
         if len(self.waiting) >= self.capacity:
             said = f"{self.name} is full: {self.running} run and {len(self.waiting)} wait"
             raise ToolwireError(failed("overloaded", said, by=self.name))

@@ -1,9 +1,11 @@
 """The decorator: what a function becomes as a tool, and what it stays."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import msgspec
 import pytest
 
 from toolwire import Context, Misuse, Tool, tool
@@ -182,11 +184,19 @@ class Rude:
         raise KeyError("no")
 
 
-@pytest.mark.parametrize("value", [object(), {1, object()}, {"a": "\ud800"}, Rude(), {(1, 2): 3}, 1j], ids=repr)
+NOT_JSON = [object(), {1, object()}, {"a": "\ud800"}, Rude(), {(1, 2): 3}, 1j, math.nan, {"a": [None, (-math.inf,)]}]
+
+
+@pytest.mark.parametrize("value", NOT_JSON, ids=repr)
 def test_a_result_that_json_can_not_carry(value: object) -> None:
     failure = encoded(value, 1_000)
     assert isinstance(failure, Failure)
     assert (failure.code, failure.effect) == ("invalid_result", "done")
+
+
+@pytest.mark.parametrize("value", [None, {"a": [None, 1.5]}, [10**30, None], [msgspec.Raw(b"null")], "null"], ids=repr)
+def test_nothing_is_no_number(value: object) -> None:
+    assert isinstance(encoded(value, 1_000), str)
 
 
 def test_a_result_that_holds_itself() -> None:

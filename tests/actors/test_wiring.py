@@ -328,6 +328,19 @@ async def test_a_caller_is_seen_by_tools_and_by_no_model() -> None:
     assert "u1" not in told(model.requests[0])
 
 
+async def test_nobody_speaks_in_the_name_of_another_caller() -> None:
+    async with Runtime() as runtime:
+        model = scripted([])
+        chat = await runtime.converse(model=model, id="c", caller={"user": "u1"})
+        assert await runtime.converse(model=model, id="c", caller={"user": "u1"}) is chat
+        assert await runtime.converse(model=model, id="c") is chat
+        with pytest.raises(Misuse, match="open for another caller"):
+            await runtime.converse(model=model, id="c", caller={"user": "u2"})
+        await chat.close()
+        await chat.close()
+        assert await runtime.converse(model=model, id="c", caller={"user": "u2"}) is not chat
+
+
 async def test_settings_reach_the_model() -> None:
     model = scripted(["hi"])
     async with Runtime() as runtime:

@@ -49,6 +49,7 @@ class BusUnderTest:
         self.name = name
         self.url = url
         self.namespace = secrets.token_hex(8)
+        self._inside = False
 
     def __repr__(self) -> str:
         return f"<BusUnderTest {self.name}>"
@@ -64,14 +65,16 @@ class BusUnderTest:
 
     @asynccontextmanager
     async def open(self, *things: Any, **options: Any) -> AsyncIterator[Runtime]:
-        """A runtime that serves `things`. Nothing hangs in it, and no task outlives it."""
+        """A runtime that serves `things`. Nothing hangs in it, and no task outlives it and those around it."""
         with anyio.fail_after(PATIENCE):
-            before = tasks()
+            before, outermost, self._inside = tasks(), not self._inside, True
             async with self.runtime(**options) as runtime:
                 if things:
                     await runtime.serve(*things)
                 yield runtime
-            await nothing_left(before)
+            if outermost:
+                self._inside = False
+                await nothing_left(before)
 
     def meeting(self, count: int) -> Meeting:
         """A place where `count` calls wait for each other."""

@@ -366,8 +366,7 @@ RAISES: dict[str, Callable[[], BaseException]] = {
 
 
 @pytest.mark.parametrize("kind", RAISES)
-@pytest.mark.parametrize("way", ["async", "thread"])
-async def test_a_tool_may_raise_anything(bus: Any, valid: Any, kind: str, way: str) -> None:
+async def test_a_tool_may_raise_anything(bus: Any, valid: Any, kind: str) -> None:
     error = RAISES[kind]
 
     async def raising() -> None:
@@ -376,20 +375,20 @@ async def test_a_tool_may_raise_anything(bus: Any, valid: Any, kind: str, way: s
     def raising_in_a_thread() -> None:
         raise error()
 
-    bad = tool(name="bad")(raising if way == "async" else raising_in_a_thread)
-    model = scripted([[("bad",), ("double", {"n": 1})], "sorry"])
-    async with unharmed(bus, bad) as runtime:
-        result = await runtime.call("bad")
-        assert typed(result)
-        failure = result.failure
-        assert failure is not None
-        assert (failure.code, failure.effect) == ("failed", "maybe")
-        assert len(failure.message) < 4_000
-        chat = await runtime.converse(model=model)
-        reply = await chat.say("?")
-        assert (reply.text, codes(reply.calls)[1]) == ("sorry", "")
-        assert typed(reply.calls[0])
-        assert valid(chat, model)
+    async with unharmed(bus, raising, raising_in_a_thread) as runtime:
+        for name in ("raising", "raising_in_a_thread"):
+            result = await runtime.call(name)
+            assert typed(result)
+            failure = result.failure
+            assert failure is not None
+            assert (failure.code, failure.effect) == ("failed", "maybe")
+            assert len(failure.message) < 4_000
+            model = scripted([[(name,), ("double", {"n": 1})], "sorry"])
+            chat = await runtime.converse(model=model)
+            reply = await chat.say("?")
+            assert (reply.text, codes(reply.calls)) == ("sorry", ["failed", ""])
+            assert typed(reply.calls[0])
+            assert valid(chat, model)
 
 
 async def test_a_tool_that_calls_itself_out_of_stack(bus: Any) -> None:
@@ -510,6 +509,8 @@ RETURNS: dict[str, tuple[Callable[[], Any], str]] = {
     "function": (lambda: deep, "invalid_result"),
     "half a character": (lambda: "\ud800", "invalid_result"),
     "keys": (lambda: {(1, 2): 3}, "invalid_result"),
+    "NaN": (lambda: [1.0, float("nan")], "invalid_result"),
+    "infinite": (lambda: {"a": float("-inf")}, "invalid_result"),
     "itself": (circle, "invalid_result"),
     "deep": (lambda: nested(100_000), "invalid_result"),
     "hostile": (Hostile, "invalid_result"),
@@ -543,17 +544,6 @@ async def test_a_tool_may_return_anything(bus: Any, valid: Any, kind: str) -> No
         reply = await chat.say("?")
         assert (reply.text, codes(reply.calls)) == ("sorry", [code, ""])
         assert valid(chat, model)
-
-
-async def test_what_is_no_number_comes_back_as_nothing(bus: Any) -> None:
-    """JSON has no NaN: msgspec writes null for it, as JavaScript does."""
-
-    @tool
-    async def odd() -> list[float]:
-        return [float("nan"), float("inf"), 1.0]
-
-    async with unharmed(bus, odd) as runtime:
-        assert (await runtime.call("odd")).value == [None, None, 1.0]
 
 
 async def test_a_result_over_what_the_bus_carries_has_happened(bus: Any) -> None:
@@ -701,17 +691,18 @@ async def asked(runtime: Runtime, address: str, payload: bytes) -> str:
     return ended.failure.code if ended.failure else ""
 
 
-@pytest.mark.parametrize("kind", MESSAGES)
-async def test_messages_that_lie(bus: Any, kind: str) -> None:
-    payload, code = MESSAGES[kind]
+async def test_messages_that_lie(bus: Any) -> None:
     async with unharmed(bus) as runtime:
         for address in (
             runtime.system.address("tool", "double"),
             runtime.system.address("tool", "double", runtime.system.bus.instance),
         ):
-            found = await asked(runtime, address, payload)
-            assert found == code or (kind == "no time" and found in {"", "timed_out"})
-            assert await asked(runtime, address, envelope(CALL)) == ""
+            for kind, (payload, code) in MESSAGES.items():
+                with anyio.fail_after(5):
+                    found = await asked(runtime, address, payload)
+                    # Whether a call without time is still begun is a matter of microseconds.
+                    assert found == code or (kind == "no time" and not found), kind
+                    assert await asked(runtime, address, envelope(CALL)) == "", kind
 
 
 async def test_a_trail_that_is_none(bus: Any) -> None:

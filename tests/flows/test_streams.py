@@ -13,6 +13,7 @@ from toolwire import (
     CallFinished,
     CallProgress,
     CallStarted,
+    Chat,
     Context,
     Event,
     Misuse,
@@ -162,7 +163,8 @@ async def test_leaving_in_the_middle_cancels_the_tool_and_keeps_the_history_vali
                     break
         assert sorted(cancelled) == ["left", "right"]
         assert valid(chat)
-        assert [message.failed for message in chat.history() if isinstance(message, ToolMessage)] == [True] * 3
+        failed = [message.failed for message in chat.history() if isinstance(message, ToolMessage)]
+        assert failed in ([True, False, True], [True, True, True])  # whether the sum was heard of in time
         assert (await chat.say("Are you there?")).text == "I am here."
         assert valid(chat, model)
 
@@ -389,6 +391,7 @@ async def test_a_slow_reader_loses_no_call_and_no_text(bus: Any) -> None:
 
 async def test_a_turn_that_runs_when_the_runtime_closes_ends_and_stays_valid(bus: Any, valid: Any) -> None:
     begun, closing = anyio.Event(), anyio.Event()
+    chats: list[Chat] = []
     replies: list[Reply] = []
 
     @tool
@@ -397,22 +400,20 @@ async def test_a_turn_that_runs_when_the_runtime_closes_ends_and_stays_valid(bus
         await closing.wait()
         return "done"
 
-    model = scripted([("waiting",), "done"])
+    async def speak() -> None:
+        replies.append(await chats[0].say("Go"))
+
     async with anyio.create_task_group() as speaking:
         async with bus.open(waiting) as runtime:
-            chat = await runtime.converse(model=model)
-
-            async def speak() -> None:
-                replies.append(await chat.say("Go"))
-
+            chats.append(await runtime.converse(model=scripted([("waiting",), "done"])))
             speaking.start_soon(speak)
             await begun.wait()
             runtime.system.open = False  # as closing does first: from now on nothing new is taken
             closing.set()
         with pytest.raises(Misuse, match="closed"):
-            await chat.say("Anybody there?")
+            await chats[0].say("Anybody there?")
     assert [reply.ended for reply in replies] in (["answered"], ["failed"])  # as far as it came
-    assert valid(chat)
+    assert valid(chats[0])
 
 
 async def test_a_closed_runtime_says_so(bus: Any) -> None:

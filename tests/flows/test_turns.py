@@ -498,6 +498,14 @@ async def test_an_agent_that_fails_is_a_call_that_failed(bus: Any) -> None:
         assert (reply.text, codes(reply)) == ("it is broken", ["model_failed"])
 
 
+async def test_an_agent_that_did_something_and_then_failed_may_have_done_it(bus: Any) -> None:
+    """Its own failure says of the model that nothing ran; of the agent's tools that would be a lie."""
+    async with bus.open(add, Agent("half", scripted([("add", {"a": 1, "b": 1})]))) as runtime:
+        result = await runtime.call("half", {"message": "?"})
+        assert result.failure is not None
+        assert (result.failure.code, result.failure.effect) == ("model_failed", "maybe")
+
+
 async def test_agents_that_ask_each_other_in_a_circle_come_to_an_end(bus: Any) -> None:
     def ask(name: str) -> Any:
         def step(request: ModelRequest) -> Any:

@@ -33,6 +33,7 @@ app = App(
     help_format="plaintext",
     help_epilogue=EPILOGUE,
     version=lambda: importlib.metadata.version("toolwire"),
+    suppress_keyboard_interrupt=False,  # it would call sys.exit
     config=(Environment("TOOLWIRE_", command=False), File("toolwire.toml"), File("pyproject.toml", "tool", "toolwire")),
 )
 for command in (demo, broker, worker, chat, tools, call):

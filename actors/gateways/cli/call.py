@@ -61,7 +61,7 @@ def mapping(text: bytes) -> dict[str, Any]:
         shown = text.decode(errors="replace").strip()
         what = f"can't be read: {error}" if shown.startswith("{") else f"are no object: {shown:.100}"
         raise Misuse(failed("invalid_arguments", f"the arguments are JSON, but {what}")) from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Misuse(failed("invalid_arguments", f"the arguments are no JSON: {error}")) from None
 
 

@@ -1,10 +1,12 @@
 """The commands as programs: what they print, how they end, and what becomes of calls whose worker dies."""
 
+import io
 import json
 import os
 import pty
 import queue
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,10 +18,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from rich.console import Console
 
 from toolwire.actors.gateways.cli.app import ended_by
 from toolwire.actors.gateways.cli.exits import Exit, exit_of
+from toolwire.actors.gateways.console import harmless
+from toolwire.actors.gateways.live import CallLine
+from toolwire.protocol.events import CallStarted
 from toolwire.protocol.failures import CODES, Misuse, ToolwireError, failed
+from toolwire.protocol.tools import ToolResult
 
 ROOT = Path(__file__).parents[3]
 
@@ -57,6 +64,7 @@ async def hold(pipe: str, seconds: float, context: Context) -> str:
 
 SLOW = [tool(name="slow", timeout=3600)(hold), tool(name="look", timeout=3600, read_only=True)(hold)]
 TOOLS = [greet, measure, refuse]
+NOTHING = []
 CALLS = [("greet", {"name": "Ada"}), ("greet", {})]
 FRIEND = Agent("friend", scripted([["Wait. ", *CALLS], "Done.", "Bye."]), tools=[greet])
 PATIENT = Agent("patient", scripted([("look", {"pipe": "pipe", "seconds": 3600}), "Again."]), tools=[SLOW[1]])
@@ -228,6 +236,12 @@ def test_version_is_that_of_the_package(toolwire: Toolwire) -> None:
     assert toolwire("--version").out.strip().count(".") == 2
 
 
+NEEDING = """
+class Needing:
+    def __init__(self, key): ...
+    def use(self) -> None: ...
+"""
+
 WRONG = [
     (("call", "greet", "{"), "the arguments are no JSON"),
     (("call", "greet", "[1]", "--tools", "work:greet"), "no object"),
@@ -239,6 +253,16 @@ WRONG = [
     (("call", "greet", "--tools", "torn:x"), "torn.py, line 1"),
     (("call", "greet", "--tools", "needy:x"), "the module needy needs 'gone_for_good', which is not installed"),
     (("call", "greet", "--tools", "raises:x"), "ZeroDivisionError: division by zero"),
+    (("call", "greet", "--tools", "./work.py:greet"), "'./work.py' is a file, where a module is meant: work:greet"),
+    (("call", "greet", "--tools", "work:NOTHING"), "work:NOTHING is empty"),
+    (("call", "greet", "--tools", "lazy:x"), "lazy:x could not be loaded: ZeroDivisionError"),
+    (("call", "greet", "--tools", "needing:Needing"), "can't be served: TypeError: Needing.__init__() missing"),
+    (("worker", "needing:Needing", "--nats", "memory://"), "can't be served: TypeError: Needing.__init__() missing"),
+    (("call", "greet", '{"n": 1e400}', "--tools", "work:greet"), "can't be read: Number out of range"),
+    (("call", "greet", "{}", "more", "--tools", "work:greet"), "nobody knows what to do with: more"),
+    (("call", "greet", "--nats", ""), "say where the tools are"),
+    (("broker", "--port", "65536"), "--port must be from 0 to 65535"),
+    (("worker", "work:greet", "--nats", ""), "say on which bus"),
     (("call", "greet", "--tools", "work:greet", "--tools", "work:greet"), "served twice"),
     (("call", "gret", "--tools", "work:greet"), "did you mean 'greet'?"),
     (("call", "greet", "{}", "--tools", "work:greet"), "invalid_arguments"),
@@ -263,6 +287,8 @@ def test_who_asks_wrongly_reads_one_sentence(
     (work / "torn.py").write_text("def f(:")
     (work / "needy.py").write_text("import gone_for_good")
     (work / "raises.py").write_text("1 / 0")
+    (work / "lazy.py").write_text("def __getattr__(name): 1 / 0")
+    (work / "needing.py").write_text(NEEDING)
     said = toolwire(*arguments)
     assert (said.code, said.out) == (2, "")
     assert sentence in said.err
@@ -283,6 +309,67 @@ def test_a_call_prints_what_the_tool_returns(toolwire: Toolwire, work: Path) -> 
     said = toolwire("call", "greet", '{"name": "Ada"}', "--tools", "work:TOOLS")
     assert said == Ended(0, "hello Ada\n", "")
     assert toolwire("call", "measure", "-", "--tools", "work:measure", stdin='{"parts": 2}').json == [0, 1]
+
+
+def test_arguments_that_are_no_text_are_refused(work: Path) -> None:
+    command = [*COMMAND, "call", "greet", "-", "--tools", "work:greet"]
+    said = subprocess.run(
+        command,
+        cwd=work,
+        env=environment(),
+        input=b'{"name": "\xff"}',
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert said.returncode == 2
+    assert said.stderr.startswith(b"toolwire: the arguments are no JSON")
+
+
+def test_what_calls_sys_exit_does_not_choose_how_the_command_ends(toolwire: Toolwire, work: Path) -> None:
+    (work / "leaves.py").write_text("import sys; sys.exit(0)")
+    said = toolwire("tools", "--tools", "leaves:x")
+    assert (said.code, said.out) == (1, "")
+    assert said.err == "toolwire: what was loaded or served here called sys.exit(0)\n"
+
+
+def test_a_terminal_of_few_characters_is_written_to(toolwire: Toolwire, work: Path) -> None:
+    given = json.dumps({"name": "Zo\u00eb \u2713"}, ensure_ascii=False)
+    said = toolwire("call", "greet", given, "--tools", "work:greet", PYTHONIOENCODING="ascii")
+    assert (said.code, said.out) == (0, "hello Zo? ?\n")
+
+
+def test_without_standard_output_it_still_runs(work: Path) -> None:
+    call = shlex.join([*COMMAND, "call", "greet", '{"name": "Ada"}', "--tools", "work:greet"])
+    said = subprocess.run(
+        ["/bin/sh", "-c", f"{call} >&-"],
+        cwd=work,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (said.returncode, said.stderr) == (0, b"")
+
+
+def test_what_a_terminal_would_obey_is_taken_out() -> None:
+    assert harmless("a\x1b[31m\x9b2J\r\n\tb") == "a�[31m�2J�\n\tb"
+    assert harmless("invoice\u202egpj.exe \u2066x\u2069") == "invoice�gpj.exe �x�"
+    assert harmless("Zoë ✓ שלום 👩‍🔬") == "Zoë ✓ שלום 👩‍🔬"
+
+
+@pytest.mark.parametrize("width", [30, 80])
+def test_a_call_that_runs_keeps_to_one_line_with_its_seconds(width: int) -> None:
+    shown = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    call = CallLine(CallStarted("1", "search", json.dumps({"text": "long" * 30})), lambda: 0.0)
+    shown.print(call)
+    call.end(ToolResult("1", "search", content=json.dumps("long" * 30)))
+    shown.print(call)
+    assert isinstance(shown.file, io.StringIO)
+    running, ended = shown.file.getvalue().splitlines()
+    assert running.endswith("  0.0 s")
+    assert ended.startswith("  ✓ search(")
+    assert max(len(running), len(ended)) <= width - 2
 
 
 def test_a_call_for_programs_is_one_line_of_json(toolwire: Toolwire, work: Path) -> None:
@@ -368,6 +455,29 @@ def test_a_broker_ends_at_a_signal(number: signal.Signals, started: Started) -> 
     assert "toolwire worker" in program.line()
     program.tell(number)
     assert program.ended() == 0
+
+
+def test_a_broker_whose_server_is_killed_has_failed(started: Started, tmp_path: Path) -> None:
+    program = started("broker", "--port", "0", "--data", "kept")
+    for _ in range(3):
+        program.line()
+    record = json.loads((tmp_path / "kept" / "toolwire.json").read_text())
+    os.kill(record["pid"], signal.SIGKILL)
+    assert "the broker is gone" in program.line()
+    assert program.ended() == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_demo_that_is_told_to_end_takes_its_workers_along(number: signal.Signals, started: Started) -> None:
+    program = started("demo")
+    said = [program.line() for _ in range(3)]
+    workers = [int(line.split()[3].rstrip(":")) for line in said if line.startswith("worker")]
+    assert len(workers) == 2
+    program.tell(number)
+    assert program.ended() == 130
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
 
 
 def test_a_broker_keeps_its_data_where_it_is_told(started: Started, tmp_path: Path) -> None:

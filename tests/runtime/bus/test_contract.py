@@ -20,7 +20,6 @@ from toolwire.runtime.bus import (
     LocalFirst,
     Lost,
     MemoryBus,
-    NatsBus,
     Progress,
     Refused,
     Stop,
@@ -28,6 +27,7 @@ from toolwire.runtime.bus import (
     Unreachable,
 )
 from toolwire.runtime.bus.contract import CONFIRM
+from toolwire.runtime.bus.nats import NatsBus
 
 pytestmark = pytest.mark.anyio
 
