@@ -30,6 +30,9 @@ from ..runtime.tracing import Tracing
 from .catalogue import Catalogue
 from .executor import fitted
 
+OFTEN = 63
+"""A mask of rounds: so often a turn that never suspends asks whether the loop should have a turn."""
+
 CHUNK = 256 * 1024
 """Bytes of history in one message, where the model has to be told of all of it."""
 
@@ -149,6 +152,8 @@ class Conversation(Actor):
             if type(heard) is ToolsSelected:
                 names = heard.names
             command = turn.step(heard)
+            if turn.rounds & OFTEN == OFTEN and context.system.breathless():
+                await checkpoint()
             if type(heard) is SendAll and type(command) is Complete:
                 try:
                     command = await self._all_of(command, names if heard.tools else None, context)

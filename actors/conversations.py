@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import Any
+from weakref import ref
 
 import anyio
 
@@ -33,7 +35,8 @@ class Conversations:
         self._outside = outside
         self._chats: dict[str, Chat] = {}
         self._callers: dict[str, str] = {}
-        self._models: dict[Any, tuple[dict[type, str | Door], object, Model]] = {}
+        self._models: dict[Any, Callable[[], Asks | None]] = {}
+        self._named: list[Model] = []
         self._agents: dict[int, tuple[Agent, Tool[str]]] = {}
         self._numbers = count(1)
         self._preparing = anyio.Lock(fast_acquire=True)
@@ -44,8 +47,9 @@ class Conversations:
     async def open(self, agent: Agent, identity: str | None, caller: Any) -> Chat:
         """The conversation of that name, or a new one."""
         known = self._models.get(agent.model if isinstance(agent.model, str) else id(agent.model))
-        if identity is None and known is not None and agent.tools is None:
-            return self._private(agent, known[0], (), caller)
+        asks = None if known is None else known()
+        if identity is None and asks is not None and agent.tools is None:
+            return self._private(agent, asks, (), caller)
         async with self._preparing:  # two at once would each spawn the model, serve the tools, take the name
             if identity is not None and identity in self._chats:
                 return self._resumed(identity, told(caller))
@@ -106,17 +110,34 @@ class Conversations:
         self._callers[name] = caller
         return chat
 
-    async def _asks(self, model: str | Model) -> dict[type, str | Door]:
-        """Whom a conversation with this model asks: the actor of the model is spawned when it is first needed."""
-        known = self._models.get(model if isinstance(model, str) else id(model))
-        if known is not None:
-            return known[0]
+    async def _asks(self, model: str | Model) -> "Asks":
+        """Whom a conversation with this model asks: the actor of the model is spawned when it is first needed.
+
+        That of a named model stays; that of an object lasts as long as somebody converses with it.
+        """
+        key = model if isinstance(model, str) else id(model)
+        known = self._models.get(key)
+        asks = None if known is None else known()
+        if asks is not None:
+            return asks
         made = model_from(model)
         name = f"{self.services.instance}-{next(self._numbers)}"
-        await self.system.spawn(ModelActor(made), self.system.address("model", name))
-        asks = self.house.asks(self.system.door("model", name))
-        self._models[model if isinstance(model, str) else id(model)] = (asks, model, made)
+        if "model" in self.system.local:
+            asks = Asks(self.house.asks(self.system.private(ModelActor(made), name)))
+        else:
+            await self.system.spawn(ModelActor(made), self.system.address("model", name))
+            asks = Asks(self.house.asks(self.system.door("model", name)))
+        if isinstance(model, str):
+            self._named.append(made)
+        if isinstance(model, str) or "model" not in self.system.local:
+            self._models[key] = partial(kept, asks, model)
+        else:
+            self._models[key] = ref(asks, lambda gone: self._forget(key, gone))
         return asks
+
+    def _forget(self, key: object, gone: "ref[Asks]") -> None:
+        if self._models.get(key) is gone:
+            del self._models[key]
 
     async def _patterns(self, tools: Sequence[Any]) -> tuple[str, ...]:
         """Names and globs for the selector; what is no name yet is served here first."""
@@ -139,11 +160,20 @@ class Conversations:
 
     async def close(self) -> None:
         """Close the connections of models that were made from their names."""
-        for key, (_, _, made) in self._models.items():
-            close = getattr(made, "aclose", None) if isinstance(key, str) else None
+        for made in self._named:
+            close = getattr(made, "aclose", None)
             if close is not None:
                 with suppress(Exception):  # a connection that can't be closed is as good as closed
                     await close()
+
+
+class Asks(dict[type, "str | Door"]):
+    """Whom conversations with one model ask. Of a class of its own, so that it can be held weakly."""
+
+
+def kept(asks: Asks, _model: object) -> Asks:
+    """`asks`; the model is held, so that its id stays its own."""
+    return asks
 
 
 def told(caller: Any) -> str:

@@ -5,9 +5,6 @@ from functools import partial
 from inspect import iscoroutine
 from typing import Any, ClassVar
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
-
 from ..protocol.arguments import LARGEST
 from ..protocol.envelope import NO_MESSAGE
 from ..protocol.failures import Failure, ToolwireError, failed
@@ -16,6 +13,7 @@ from ..runtime.actor import Actor
 from ..runtime.border import ends_program, failure_of, is_ours
 from ..runtime.context import Context, Door
 from ..runtime.isolation import isolated
+from ..runtime.threads import Threads
 from ..runtime.tracing import entered
 from .context import of_call
 from .tool import Tool, encoded
@@ -27,7 +25,7 @@ class Workshop:
     def __init__(self, worker: str, executor: str | Door, threads: int, largest: int) -> None:
         self.worker = worker
         self.executor = executor
-        self.threads = CapacityLimiter(threads)
+        self.threads = Threads(threads)
         self.largest = largest
 
 
@@ -82,7 +80,7 @@ class ToolActor(Actor):
         if trace is not None:
             work = partial(after, trace, work)
         outcome = partial(settled, work)
-        value, error = await run_sync(outcome, abandon_on_cancel=True, limiter=self.workshop.threads)
+        value, error = await self.workshop.threads.run(outcome)
         if error is not None:
             raise error
         # A decorator that is not async, around a function that is, can be told only by what it gives.

@@ -86,6 +86,7 @@ class Runtime:
         self._directory: Directory | None = None
         self._services: Services
         self._conversations: Conversations
+        self._workshop: Workshop
         self._executor: str | Door = ""
         self._numbers = count(1)
 
@@ -115,6 +116,7 @@ class Runtime:
         finally:
             with anyio.move_on_after(LEAVING, shield=True):
                 await self._conversations.close()
+            self._workshop.threads.close()
 
     async def _furnish(self) -> None:
         """Spawn the actors that every runtime has of its own."""
@@ -131,7 +133,7 @@ class Runtime:
         await system.spawn(Selector(self.tools, Keyword(), instance), system.address("selector", instance))
         executor = self._executor = system.door("executor", instance)
         house = House(system.door("selector", instance), executor, self.tools, self.tracing)
-        workshop = Workshop(instance, executor, self._threads, self._result_bytes)
+        workshop = self._workshop = Workshop(instance, executor, self._threads, self._result_bytes)
         self._services = Services(system, self.tools, workshop, directory)
         self._conversations = Conversations(system, house, self._services, self._context)
 

@@ -24,8 +24,7 @@ from toolwire import (
     scripted,
     tool,
 )
-from toolwire.actors.model import ModelActor
-from toolwire.actors.models.contract import ModelRequest
+from toolwire.actors.models.contract import ModelReply, ModelRequest
 from toolwire.runtime.bus import Bus
 from toolwire.runtime.bus.embedded import embedded_server
 
@@ -202,9 +201,9 @@ async def test_a_conversation_is_opened_once_by_its_id() -> None:
 
 
 async def test_at_once_they_open_one_conversation_serve_a_tool_once_and_make_one_model(nats_url: str) -> None:
-    agent = Agent("a", model := scripted([]), tools=[double])
+    agent = Agent("a", scripted([]), tools=[double])
     async with Runtime(nats_url, namespace="at_once") as runtime:
-        chats: list[object] = []
+        chats: list[Any] = []
 
         async def converse(id: str | None) -> None:  # noqa: A002 - the public name
             chats.append(await runtime.converse(agent, id=id))
@@ -214,8 +213,7 @@ async def test_at_once_they_open_one_conversation_serve_a_tool_once_and_make_one
                 tasks.start_soon(converse, identity)
         assert len(set(chats)) == 3
         assert list(runtime.tools) == ["double"]
-        models = {ref for ref in runtime.system._refs.values() if isinstance(ref.cell.actor, ModelActor)}
-        assert [ref.cell.actor.model for ref in models] == [model]
+        assert len({id(chat._conversation._asks) for chat in chats}) == 1  # one actor of the model for all
 
 
 async def test_stopped_it_is_let_go() -> None:
@@ -407,3 +405,40 @@ def test_one_turn_from_a_program_without_a_loop(backend: str) -> None:
     agent = Agent("a", scripted([("double", {"x": 21}), "42"]), tools=[double])
     reply = run(agent, "the answer?", backend=backend)
     assert (reply.text, reply.calls[0].value) == ("42", 42)
+
+
+async def test_models_given_as_objects_go_with_their_conversations() -> None:
+    async with Runtime() as runtime:
+        kept = scripted(["one", "two"])
+        chat = await runtime.converse(model=kept)
+        models = []
+        for _ in range(20):
+            model = scripted(["hi"])
+            await (await runtime.converse(model=model)).say("x")
+            models.append(weakref.ref(model))
+            del model
+        gc.collect()
+        assert [each() for each in models] == [None] * 20
+        assert (await chat.say("x")).text == "one"
+        assert (await (await runtime.converse(model=kept)).say("x")).text == "two"
+
+
+async def test_a_turn_of_many_rounds_lets_others_run() -> None:
+    class Restless:
+        async def complete(self, request: ModelRequest) -> ModelReply:
+            return ModelReply("", (ToolCall(f"c{len(request.messages)}", "nothing", "{}"),))
+
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with Runtime() as runtime, anyio.create_task_group() as others:
+        others.start_soon(tick)
+        chat = await runtime.converse(model=Restless(), limits={"rounds": 3000, "calls": 10_000})
+        await chat.say("go")
+        assert ticks > 10
+        others.cancel_scope.cancel()
