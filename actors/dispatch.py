@@ -159,7 +159,7 @@ class Dispatcher:
 
 def timed_out(call: ToolCall, limit: float, seconds: float) -> ToolResult[Any]:
     """The result of a call that was stopped after `seconds`, for its limit was `limit`."""
-    said = f"the call took longer than {limit:g} s, and was stopped"
+    said = f"the call took longer than {limit:g} s and was given up; what it began may still take effect"
     failure = failed("timed_out", said, "maybe", by="call", seconds=limit)
     return ToolResult(call.id, call.name, None, failure, 1, seconds)
 

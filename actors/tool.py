@@ -75,6 +75,7 @@ class Tool(Generic[T_co]):
 
 def encoded(value: object, largest: int) -> str | Failure:
     """A tool's result as JSON text, or why it can't be one. The tool has done its work by then."""
+    content, reason = b"", ""
     try:
         content = encode_json(value)
         lost = len(content) <= largest and b"null" in content and unwritten(value)

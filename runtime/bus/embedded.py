@@ -196,7 +196,8 @@ class Directory:
             # The default acknowledges before the disk has it: a power cut then loses what was promised.
             "jetstream": {"store_dir": str(self.path), "sync_interval": "always"},
         }
-        self.configuration.write_text(json.dumps(settings, indent=2))
+        # NATS reads no \u escapes.
+        self.configuration.write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
 
     def _port(self, pid: int) -> int:
         """Where the server says it listens; 0 if it has not said it yet."""

@@ -10,13 +10,12 @@ from ....protocol.failures import Failure
 
 
 class Exit(IntEnum):
-    """The exit codes. 75 is EX_TEMPFAIL of sysexits.h, 130 what a shell says of SIGINT."""
+    """The exit codes. 130 is what a shell says of SIGINT."""
 
     DONE = 0
     FAILED = 1
     ASKED_WRONGLY = 2
     UNREACHABLE = 3
-    GAVE_BACK = 75
     INTERRUPTED = 130
 
 
@@ -25,7 +24,6 @@ MEANINGS: dict[Exit, str] = {
     Exit.FAILED: "the tool or the turn failed",
     Exit.ASKED_WRONGLY: "asked wrongly: nothing ran",
     Exit.UNREACHABLE: "nobody reachable",
-    Exit.GAVE_BACK: "drained, but gave calls back",
     Exit.INTERRUPTED: "interrupted",
 }
 

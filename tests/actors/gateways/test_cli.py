@@ -228,7 +228,7 @@ NOBODY = "nats://127.0.0.1:9"
 def test_help_names_the_commands_and_how_they_end(toolwire: Toolwire) -> None:
     said = toolwire("--help")
     assert said.code == 0
-    for word in ("demo", "broker", "worker", "chat", "tools", "call", "75", "130", "TOOLWIRE_NATS", "toolwire.toml"):
+    for word in ("demo", "broker", "worker", "chat", "tools", "call", "130", "TOOLWIRE_NATS", "toolwire.toml"):
         assert word in said.out
 
 

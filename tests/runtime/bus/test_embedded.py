@@ -71,6 +71,11 @@ async def test_it_can_be_started_again_on_what_it_left(tmp_path: Path) -> None:
     assert len(names) == 2
 
 
+async def test_a_directory_may_have_any_name(tmp_path: Path) -> None:
+    async with embedded_server(tmp_path / "dä ta → 1") as url:
+        assert url.startswith("nats://127.0.0.1:")
+
+
 async def test_who_comes_second_joins_and_leaves_it_running(tmp_path: Path) -> None:
     async with embedded_server(tmp_path) as url:
         async with embedded_server(tmp_path) as joined:
