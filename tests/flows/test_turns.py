@@ -28,6 +28,7 @@ from toolwire import (
 from toolwire.actors.model import Memory, ModelActor
 from toolwire.actors.models.scripted import Scripted
 from toolwire.protocol.failures import failed
+from toolwire.protocol.messages import Complete
 
 pytestmark = pytest.mark.anyio
 
@@ -290,17 +291,19 @@ async def test_a_model_that_says_no_reply_fails(bus: Any, valid: Any) -> None:
         assert valid(chat)
 
 
-def forgetful(runtime: Runtime) -> None:
-    """Let the one model actor of `runtime` forget all, and from now on remember one conversation only."""
-    [actor] = [ref.cell.actor for ref in runtime.system._refs.values() if isinstance(ref.cell.actor, ModelActor)]
-    actor.memory = Memory(conversations=1, offers=1)
+def forgetful(runtime: Runtime, chat: Any) -> None:
+    """Let the model actor of `chat` forget all, and from now on remember one conversation only."""
+    door = chat._conversation._asks[Complete]
+    cell = runtime.system._refs[door].cell if isinstance(door, str) else door
+    assert isinstance(cell.actor, ModelActor)
+    cell.actor.memory = Memory(conversations=1, offers=1)
 
 
 async def test_a_model_that_forgot_is_told_everything_again(bus: Any, valid: Any) -> None:
     model = scripted([("add", {"a": 1, "b": 0}), "done"] * 4)
     async with bus.open(add) as runtime:
         chats = [await runtime.converse(model=model, system=f"You are {n}.") for n in range(2)]
-        forgetful(runtime)
+        forgetful(runtime, chats[0])
         for turn in range(2):
             for n, chat in enumerate(chats):
                 assert (await chat.say(f"turn {turn}")).text == "done"
@@ -319,7 +322,7 @@ async def test_two_conversations_at_once_with_a_model_that_remembers_one(bus: An
     texts: dict[str, str] = {}
     async with bus.open(add) as runtime:
         chats = {name: await runtime.converse(model=model, system=name) for name in ("left", "right")}
-        forgetful(runtime)
+        forgetful(runtime, chats["left"])
 
         async def speak(name: str) -> None:
             reply = await chats[name].say("Go")
@@ -341,7 +344,7 @@ async def test_a_history_of_several_messages_of_the_bus_is_told_in_parts(bus: An
         chat = await runtime.converse(model=model)
         for n in range(8):
             assert (await chat.say(f"{n}" * 250_000)).text == "noted"
-        forgetful(runtime)
+        forgetful(runtime, chat)
         assert (await chat.say("Do you remember?")).text == "noted"
         assert valid(chat, model)
     assert len(model.requests[-1].messages) == 17

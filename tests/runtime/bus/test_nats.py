@@ -31,6 +31,7 @@ SUBJECT = "tw.default.tool.x"
 
 SERVING = """
 import sys, anyio
+from toolwire.runtime.bus.nats import NatsBus
 
 async def handler(payload, progress):
     progress(b"started")
