@@ -100,20 +100,19 @@ class Conversation(Actor):
         turn = Turn(self._offer, events=message.events)
         if not tracing.listens():
             context.trail = Raw(encode((identity, name, self._caller)))  # a Trail, field by field
-            return self._carried(await self._timed(turn, message.text, context))
+            ended = await self._timed(turn, message.text, context)
+            return ended if self._room is None else self._carried(ended, self._room)
         asked = context.whose()
         trail = Trail(identity, name, self._caller, asked.traceparent, asked.tracestate)
         with tracing.turn(self._name, context, trail) as span:
             ended = await self._timed(turn, message.text, context)
             span.replied(ended.reply)
-            return self._carried(ended)
+            return ended if self._room is None else self._carried(ended, self._room)
 
-    def _carried(self, ended: TurnEnded) -> TurnEnded:
+    def _carried(self, ended: TurnEnded, room: int) -> TurnEnded:
         """`ended` as its message can carry it. The history keeps every result."""
         reply = ended.reply
-        if self._room is None or not reply.calls:
-            return ended
-        calls = fitted(reply.calls, self._room, "the result stands in the history, but is too long for the reply")
+        calls = fitted(reply.calls, room, "the result stands in the history, but is too long for the reply")
         return ended if calls is reply.calls else TurnEnded(replace(reply, calls=calls))
 
     async def _timed(self, turn: Turn, text: str, context: Context) -> TurnEnded:

@@ -1,5 +1,6 @@
 """The conversations of one process, and the models that they talk to."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -24,6 +25,9 @@ from .models.contract import Model
 from .services import Services
 from .tool import Tool
 
+LATELY = 64
+"""Models given as objects that are kept although nobody converses with them at the moment."""
+
 
 class Conversations:
     """Opens conversations. Named ones stay until they are closed; others last as long as their Chat."""
@@ -37,6 +41,7 @@ class Conversations:
         self._callers: dict[str, str] = {}
         self._models: dict[Any, Callable[[], Asks | None]] = {}
         self._named: list[Model] = []
+        self._lately: deque[Asks] = deque(maxlen=LATELY)
         self._agents: dict[int, tuple[Agent, Tool[str]]] = {}
         self._numbers = count(1)
         self._preparing = anyio.Lock(fast_acquire=True)
@@ -113,7 +118,8 @@ class Conversations:
     async def _asks(self, model: str | Model) -> "Asks":
         """Whom a conversation with this model asks: the actor of the model is spawned when it is first needed.
 
-        That of a named model stays; that of an object lasts as long as somebody converses with it.
+        That of a named model stays; that of an object lasts as long as somebody converses with it, and as it is one
+        of the last `LATELY`: who opens one short conversation after the other should not pay for it each time.
         """
         key = model if isinstance(model, str) else id(model)
         known = self._models.get(key)
@@ -133,6 +139,7 @@ class Conversations:
             self._models[key] = partial(kept, asks, model)
         else:
             self._models[key] = ref(asks, lambda gone: self._forget(key, gone))
+            self._lately.append(asks)
         return asks
 
     def _forget(self, key: object, gone: "ref[Asks]") -> None:

@@ -209,8 +209,9 @@ class Runtime:
             raise Misuse(failed("unreachable", "the runtime is closed"))
 
     def _context(self) -> Context:
-        self._must_be_open()
-        return outside(self.system, self.tracing.current())
+        if not self.system.open:
+            self._must_be_open()
+        return outside(self.system, self.tracing.current() if self.tracing.listens() else None)
 
     async def converse(
         self,
@@ -233,7 +234,8 @@ class Runtime:
         data about who speaks: tools see it, a model never does. Raises Misuse if the conversation is open for another
         caller.
         """
-        self._must_be_open()
+        if not self.system.open:
+            self._must_be_open()
         if agent is None:
             if model is None:
                 raise Misuse(failed("invalid_call", "a conversation needs an agent, or a model"))

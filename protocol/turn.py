@@ -159,7 +159,9 @@ class Turn:
 
     def end(self, ended: str, text: str = "", failure: Failure | None = None) -> TurnEnded:
         """The turn is over."""
-        self.close()
+        if self.open:
+            self.close()
+        self.phase = Phase.ENDED
         return TurnEnded(Reply(text, ended, tuple(self.results), self.usage, self.rounds, failure))
 
     def _complete(self) -> Complete:
