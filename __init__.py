@@ -6,11 +6,14 @@ Everything that a program imports stands here; the packages behind it are for th
 from .actors.agent import Agent
 from .actors.chat import Chat, TurnStream
 from .actors.context import Context
+from .actors.lazy import Lazy, lazy
 from .actors.models.contract import Model, ModelReply, ModelRequest, StreamingModel
 from .actors.models.scripted import scripted
+from .actors.recovery import recovery
 from .actors.serving import Served
 from .actors.tool import Tool, tool
 from .actors.wiring import Runtime, run
+from .protocol.blob import Blob
 from .protocol.events import (
     CallFinished,
     CallProgress,
@@ -23,8 +26,10 @@ from .protocol.events import (
     Usage,
 )
 from .protocol.failures import CallFailed, Failure, Misuse, ToolError, ToolwireError
-from .protocol.history import AssistantMessage, History, SystemMessage, ToolMessage, UserMessage
-from .protocol.tools import ToolCall, ToolResult, ToolSpec
+from .protocol.history import AssistantMessage, History, Opaque, SystemMessage, ToolMessage, UserMessage
+from .protocol.schema import Inject
+from .protocol.secret import Secret
+from .protocol.tools import Mended, ToolCall, ToolResult, ToolSpec
 from .protocol.turn import Limits
 
 __version__ = "0.1.0"
@@ -32,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Agent",
     "AssistantMessage",
+    "Blob",
     "CallFailed",
     "CallFinished",
     "CallProgress",
@@ -41,14 +47,19 @@ __all__ = [
     "Event",
     "Failure",
     "History",
+    "Inject",
+    "Lazy",
     "Limits",
+    "Mended",
     "Misuse",
     "Model",
     "ModelReply",
     "ModelRequest",
+    "Opaque",
     "ReasoningDelta",
     "Reply",
     "Runtime",
+    "Secret",
     "Served",
     "StreamingModel",
     "SystemMessage",
@@ -64,6 +75,8 @@ __all__ = [
     "TurnStream",
     "Usage",
     "UserMessage",
+    "lazy",
+    "recovery",
     "run",
     "scripted",
     "tool",

@@ -58,7 +58,8 @@ class Lane:
 class Batch:
     """Runs a plan to its end. `results` then holds one result for each call, in call order.
 
-    `run` must not raise but for a cancellation. `seconds` is the time limit of a call by the name of its tool.
+    `run` must not raise but for a cancellation. `seconds` is the time limit of a call by the name of its tool. `ended`
+    is told each result, `late` may change that of a call which ran out of its time.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Batch:
         seconds: Callable[[str], float],
         system: Surroundings,
         ended: Callable[[ToolResult[Any]], None] | None = None,
+        late: Callable[[ToolCall, ToolResult[Any]], Awaitable[ToolResult[Any]]] | None = None,
     ) -> None:
         self.plan = plan
         self.calls = calls
@@ -78,6 +80,7 @@ class Batch:
         self._system = system
         self._clock = system.clock
         self._ended = ended
+        self._lately = late
         self._tasks: TaskGroup
         self._follower_due = False
         self._leading: Lane | None = None
@@ -119,12 +122,19 @@ class Batch:
                     if system.breathless():
                         await checkpoint()
             if lane.position is not None:  # only its time limit leaves a call in hand
-                self._finish(lane, self._timed_out(lane.position, lane))
+                self._finish(lane, await self._late(self._timed_out(lane.position, lane), lane.position))
 
     def _timed_out(self, position: int, lane: Lane) -> ToolResult[Any]:
         lane.armed = False  # its scope is spent
         call = self.calls[position]
         return timed_out(call, self._seconds(call.name), self._clock() - lane.began)
+
+    async def _late(self, result: ToolResult[Any], position: int) -> ToolResult[Any]:
+        """Whatever is to be done about a call that ran out of its time. Others go on meanwhile."""
+        if self._lately is None:
+            return result
+        self._leading = None
+        return await self._lately(self.calls[position], result)
 
     def _followed(self) -> bool:
         """Make sure of a follower if there is anything to follow with; whether one is due."""

@@ -1,13 +1,18 @@
 """What tools there are, as this process knows: their specs, their checkers, and where each is served."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from hashlib import blake2b
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from ..protocol.arguments import Checker
 from ..protocol.envelope import encode
-from ..protocol.failures import Failure, failed
+from ..protocol.failures import Failure, Misuse, failed
+from ..protocol.redaction import has_secrets
+from ..protocol.secret import HIDDEN
 from ..protocol.tools import ToolSpec
 from ..runtime.context import Door
 
@@ -30,15 +35,18 @@ class Index(Protocol):
 class Entry:
     """One tool: its spec, who serves it, and the checker of its arguments, made when it is first needed."""
 
-    __slots__ = ("_checker", "_digest", "instances", "spec", "targets", "turn")
+    __slots__ = ("_checker", "_digest", "_secret", "fault", "instances", "spec", "targets", "turn")
 
     def __init__(self, spec: ToolSpec) -> None:
         self.spec = spec
         self.instances: list[str] = []
         self.targets: list[tuple[str | Door, str]] = []
         self.turn = 0
+        self.fault: Failure | None = None
+        """Why no call of it can be checked, once that was tried: its schema is none. It is listed all the same."""
         self._checker: Checker | None = None
         self._digest = b""
+        self._secret: bool | None = None
 
     @property
     def digest(self) -> bytes:
@@ -49,10 +57,35 @@ class Entry:
 
     @property
     def checker(self) -> Checker:
-        """What judges arguments for this tool."""
+        """What judges arguments for this tool. Raises Misuse if its schema is none."""
+        if self.fault is not None:
+            raise Misuse(self.fault)
         if self._checker is None:
-            self._checker = Checker(self.spec.parameters)
+            try:
+                self._checker = Checker(self.spec.parameters)
+            except Misuse as misuse:
+                said = f"the tool {self.spec.name[:SHOWN]!r} can't be called: {misuse.failure.message}"
+                self.fault = replace(misuse.failure, message=said)
+                raise Misuse(self.fault) from misuse
         return self._checker
+
+    def check(self) -> Failure | None:
+        """`fault`, tried now."""
+        with suppress(Misuse):
+            self.checker  # noqa: B018 - it is made, or raises
+        return self.fault
+
+    def shown(self, arguments: str) -> str:
+        """`arguments` as events may tell them: without what the schema marks as secret."""
+        if self._secret is None:
+            self._secret = has_secrets(self.spec.parameters)
+        if not self._secret:
+            return arguments
+        return f'"{HIDDEN}"' if self.check() is not None else self.checker.shown(arguments)
+
+    def is_loaded_beside(self, instance: str) -> bool:
+        """Whether the tool is there, at somebody else than `instance`."""
+        return not self.spec.lazy and any(other != instance for other in self.instances)
 
     def in_turn(self) -> list[tuple[str | Door, str]]:
         """Address and instance of everybody who serves it, each time beginning with another."""
@@ -64,12 +97,15 @@ class Entry:
 class Catalogue(Mapping[str, ToolSpec]):
     """A live mapping of tool names to specs. `version` grows with every change.
 
-    `address` tells where a tool, by name, is heard at one end of the bus, by instance.
+    `address` tells where a tool, by name, is heard at one end of the bus, by instance; `here` is the instance of
+    this very end. `unloaded` names the lazy tools that are to be loaded when they are first selected.
     """
 
-    def __init__(self, address: Callable[[str, str], str | Door]) -> None:
+    def __init__(self, address: Callable[[str, str], str | Door], here: str = "") -> None:
         self._address = address
+        self.here = here
         self.entries: dict[str, Entry] = {}
+        self.unloaded: set[str] = set()
         self.version = 0
         self._indexes: list[Index] = []
 
@@ -90,6 +126,15 @@ class Catalogue(Mapping[str, ToolSpec]):
         entry = self.entries.get(name)
         return None if entry is None else entry.spec
 
+    def shown(self, name: str, arguments: str) -> str:
+        """The `arguments` of a call as events may tell them. Those for a tool that is not known are told whole."""
+        entry = self.entries.get(name)
+        return arguments if entry is None else entry.shown(arguments)
+
+    def faults(self) -> dict[str, Failure]:
+        """Why calls of tools can't be checked, by the names of those whose schema is none. Takes 30 µs a tool."""
+        return {name: fault for name, entry in self.entries.items() if (fault := entry.check()) is not None}
+
     def tell(self, index: Index) -> None:
         """Tell `index` of every tool that is here, and of every change from now on."""
         self._indexes.append(index)
@@ -97,17 +142,32 @@ class Catalogue(Mapping[str, ToolSpec]):
             index.add(entry.spec)
 
     def add(self, spec: ToolSpec, instance: str) -> None:
-        """`instance` serves `spec`."""
+        """`instance` serves `spec`. Where others have loaded a tool already, what they say of it counts."""
         entry = self.entries.get(spec.name)
-        if entry is None or entry.spec != spec:
+        if entry is None or (entry.spec != spec and not (spec.lazy and entry.is_loaded_beside(instance))):
             known = [] if entry is None else entry.instances
             entry = self.entries[spec.name] = Entry(spec)
             self._served(entry, known)
-            self.version += 1
-            for index in self._indexes:
-                index.add(spec)
+            self._changed(spec.name, spec)
         if instance not in entry.instances:
             self._served(entry, [*entry.instances, instance])
+            if instance == self.here:
+                self.version += 1  # what this end serves is a choice of its own
+        elif instance == self.here:
+            self._served(entry, entry.instances)  # by another actor than before
+
+    def _changed(self, name: str, spec: ToolSpec | None) -> None:
+        """The tool is as `spec` says from now on; None: it is gone."""
+        self.version += 1
+        if spec is not None and spec.lazy == "selected":
+            self.unloaded.add(name)
+        else:
+            self.unloaded.discard(name)
+        for index in self._indexes:
+            if spec is None:
+                index.remove(name)
+            else:
+                index.add(spec)
 
     def _served(self, entry: Entry, instances: list[str]) -> None:
         entry.instances = instances
@@ -121,9 +181,9 @@ class Catalogue(Mapping[str, ToolSpec]):
         self._served(entry, [other for other in entry.instances if other != instance])
         if not entry.instances:
             del self.entries[name]
+            self._changed(name, None)
+        elif instance == self.here:
             self.version += 1
-            for index in self._indexes:
-                index.remove(name)
 
     def forget(self, instance: str) -> None:
         """Nothing is served by `instance` any more."""

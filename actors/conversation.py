@@ -12,6 +12,7 @@ from ..protocol.events import CallFinished, Event
 from ..protocol.failures import ToolwireError, failed
 from ..protocol.history import HistoryMessage, SystemMessage
 from ..protocol.messages import (
+    BatchEnded,
     Complete,
     Remember,
     RunBatch,
@@ -22,7 +23,7 @@ from ..protocol.messages import (
     TurnEnded,
 )
 from ..protocol.tools import ToolSpec
-from ..protocol.turn import DEFAULT_LIMITS, Command, Heard, Limits, Offer, Turn
+from ..protocol.turn import CHANGED, DEFAULT_LIMITS, Command, Heard, Limits, Offer, Turn
 from ..runtime.actor import Actor
 from ..runtime.context import Context, Door
 from ..runtime.deadline import sooner
@@ -139,6 +140,8 @@ class Conversation(Actor):
         """Say what the turn's table commands, and tell it what was answered, until it is over."""
         hear = Numbered(context, turn).hear if turn.events else None
         names: tuple[str, ...] = ()
+        catalogue = self._house.catalogue
+        seen = catalogue.version
         command: Command = turn.start(text)
         while not isinstance(command, TurnEnded):
             heard: Heard
@@ -153,7 +156,10 @@ class Conversation(Actor):
             command = turn.step(heard)
             if turn.rounds & OFTEN == OFTEN and context.system.breathless():
                 await checkpoint()
-            if type(heard) is SendAll and type(command) is Complete:
+            if catalogue.version != seen and type(command) is Complete and outdated(heard):
+                seen = catalogue.version
+                command = turn.step(CHANGED)
+            elif type(heard) is SendAll and type(command) is Complete:
                 try:
                     command = await self._all_of(command, names if heard.tools else None, context)
                 except ToolwireError as error:
@@ -172,6 +178,14 @@ class Conversation(Actor):
             await context.ask(self._asks[Complete], Remember(command.conversation, known, part))
             known += len(part)  # whoever forgot it meanwhile asks for all again
         return replace(command, known=known, newer=newer, specs=specs)
+
+
+def outdated(heard: Heard) -> bool:
+    """Whether what is on offer should be selected anew after this, if the catalogue has changed.
+
+    Before each further round, and where the specs themselves are asked for, which then have to be those selected.
+    """
+    return type(heard) is BatchEnded or (type(heard) is SendAll and heard.tools and not heard.history)
 
 
 class Numbered:

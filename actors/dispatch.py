@@ -1,16 +1,21 @@
 """The way of one call: check it, find who serves it, send it, and make a result of whatever comes back."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from ..protocol.events import Event
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallEnded, CallTool, CheckCall
-from ..protocol.tools import ToolCall, ToolResult
+from ..protocol.tools import Mended, ToolCall, ToolResult
 from ..runtime.context import Context, Door, cut_off
 from .catalogue import Catalogue, Entry
+from .context import of_call
+from .intake import Customs
+from .middleware import Around
 
 NOTHING_RAN = {"unreachable", "overloaded"}
 """After these another worker may be asked, whatever the tool is: they prove that nothing ran."""
@@ -49,12 +54,17 @@ class Dispatcher:
         here: str,
         others: Others | None = None,
         call_seconds: float = CALL_SECONDS,
+        around: Around | None = None,
+        customs: Customs | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.validator = validator
         self.here = here
         self.others = others
         self.call_seconds = call_seconds
+        self.around = Around() if around is None else around
+        self.customs = Customs() if customs is None else customs
+        self.executor: str | Door = ""
 
     def seconds(self, name: str, asked: float | None) -> float:
         """The time limit of a call to `name`: what was asked, else what the tool says, else the default."""
@@ -76,15 +86,45 @@ class Dispatcher:
                 return await self.dispatch(call, call.text(), context, hear)
             finally:
                 system.alarms.unset(scope, deadline)
-        return timed_out(call, deadline - began, system.clock() - began)
+        return await self.late(call, timed_out(call, deadline - began, system.clock() - began), context)
 
-    async def dispatch(
+    async def late(self, call: ToolCall, result: ToolResult[Any], context: Context) -> ToolResult[Any]:
+        """`result`, of a call that ran out of its time, after the handler for that, if there is one."""
+        if not self.around.handlers.by_code:
+            return result
+        message = CallTool(call.id, call.name, call.text())
+        return await self.around.settled(result, of_call(context, message, self.executor))
+
+    def dispatch(
+        self, call: ToolCall, arguments: str, context: Context, hear: Callable[[Event], None] | None
+    ) -> Awaitable[ToolResult[Any]]:
+        """Run one call to its end: exactly one result, whatever happens. Only a cancellation is raised."""
+        if self.around:
+            return self._through(call, arguments, context, hear)
+        return self._sent(call, arguments, context, hear)
+
+    async def _through(
         self, call: ToolCall, arguments: str, context: Context, hear: Callable[[Event], None] | None
     ) -> ToolResult[Any]:
-        """Run one call to its end: exactly one result, whatever happens. Only a cancellation is raised."""
+        """Through everything that stands around calls."""
+        began = context.system.clock()
+        message = CallTool(call.id, call.name, arguments, 1, hear is not None, next(numbers))
+
+        async def tool(changed: ToolCall) -> ToolResult[Any]:
+            return await self._sent(changed, changed.text(), context, hear)
+
+        asked = ToolCall(call.id, call.name, arguments, call.after)
+        result = await self.around.run(asked, of_call(context, message, self.executor), tool)
+        return replace(result, seconds=context.system.clock() - began)
+
+    async def _sent(
+        self, call: ToolCall, arguments: str, context: Context, hear: Callable[[Event], None] | None
+    ) -> ToolResult[Any]:
+        """To whoever serves the tool."""
         clock = context.system.clock
         began = clock()
         attempts = 0
+        mended: tuple[Mended, ...] = ()
         number = next(numbers)
         entry = self.catalogue.entries.get(call.name)
         try:
@@ -93,7 +133,7 @@ class Dispatcher:
                 entry = self.catalogue.entries.get(call.name)
             targets = self._targets(call.name, entry, context)
             if entry is not None and targets[0][1] != self.here:
-                arguments = await self._checked(entry, arguments, context)
+                arguments, mended = await self._checked(entry, arguments, context)
         except ToolwireError as error:
             return ToolResult(call.id, call.name, None, error.failure, 0, clock() - began)
         failure = None
@@ -105,7 +145,7 @@ class Dispatcher:
             except ToolwireError as error:
                 failure = error.failure
             else:
-                return result(call, ended, attempts, clock() - began)
+                return result(call, ended, attempts, clock() - began, mended)
             if instance and instance != self.here:
                 self._gone(call.name, instance, failure)
             if not another(failure, entry):
@@ -113,15 +153,16 @@ class Dispatcher:
         failure = self._not_sent(call.name, failure, entry)
         return ToolResult(call.id, call.name, None, failure, attempts, clock() - began)
 
-    async def _checked(self, entry: Entry, arguments: str, context: Context) -> str:
-        """The arguments as they are to be sent. Raises ToolwireError with all that is wrong with them."""
+    async def _checked(self, entry: Entry, arguments: str, context: Context) -> tuple[str, tuple[Mended, ...]]:
+        """The arguments as they are to be sent, and what was changed in them.
+
+        Raises ToolwireError with all that is wrong with them.
+        """
         if self.validator:
             checked = await context.ask(self.validator, CheckCall(entry.spec.name, arguments))
-            return checked.arguments or arguments
-        failure = entry.checker.judge(arguments)
-        if failure is not None:
-            raise ToolwireError(failure)
-        return arguments
+            return checked.arguments or arguments, checked.mended
+        understood = self.customs.understood(entry.spec, entry.checker, arguments)
+        return (arguments, ()) if understood is None else (understood.text, understood.mended)
 
     def _gone(self, name: str, instance: str, failure: Failure) -> None:
         """What is known no longer: that `instance` serves the tool, or that it is there at all."""
@@ -171,9 +212,13 @@ def another(failure: Failure, entry: Entry | None) -> bool:
     return failure.code == "worker_lost" and entry is not None and entry.spec.repeatable
 
 
-def result(call: ToolCall, ended: CallEnded, attempts: int, seconds: float) -> ToolResult[Any]:
-    """What a worker answered, as the result of the call."""
+def result(
+    call: ToolCall, ended: CallEnded, attempts: int, seconds: float, mended: tuple[Mended, ...] = ()
+) -> ToolResult[Any]:
+    """What a worker answered, as the result of the call. `mended` is what was changed before it was sent there."""
     failure = ended.failure
     if ended.content is None and failure is None:
         failure = failed("invalid_result", "the worker answered neither a result nor a failure", "maybe")
-    return ToolResult(call.id, call.name, ended.content, failure, attempts, seconds, ended.worker)
+    return ToolResult(
+        call.id, call.name, ended.content, failure, attempts, seconds, ended.worker, mended + ended.mended
+    )

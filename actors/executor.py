@@ -9,7 +9,7 @@ from ..protocol.events import CallFinished, CallStarted, Event
 from ..protocol.failures import failed
 from ..protocol.messages import BatchEnded, RunBatch
 from ..protocol.plan import Plan
-from ..protocol.tools import ToolResult
+from ..protocol.tools import ToolCall, ToolResult
 from ..runtime.actor import Actor
 from ..runtime.context import Context
 from ..runtime.tracing import Tracing
@@ -42,7 +42,7 @@ class Executor(Actor):
             seconds = self.dispatcher.seconds(call.name, message.timeout)
             return BatchEnded((await self.dispatcher.run(call, seconds, context, None),))
         errand = Errand(self, message, context)
-        batch = Batch(errand.plan, message.calls, errand.run, errand.seconds, context.system, errand.ended)
+        batch = Batch(errand.plan, message.calls, errand.run, errand.seconds, context.system, errand.ended, errand.late)
         await batch.run()
         return BatchEnded(fitted(batch.results, context.system.largest("executor") // 2))
 
@@ -55,7 +55,7 @@ class Executor(Actor):
     async def _alone(self, message: RunBatch, context: Context) -> ToolResult[Any]:
         """The one call of a response, and what is told of it."""
         call = message.calls[0]
-        context.report(CallStarted(call.id, call.name, call.text()))
+        context.report(CallStarted(call.id, call.name, self.dispatcher.catalogue.shown(call.name, call.text())))
         seconds = self.dispatcher.seconds(call.name, message.timeout)
         result = await self.dispatcher.run(call, seconds, context, context.report)
         context.report(CallFinished(result))
@@ -100,12 +100,17 @@ class Errand:
         with self.executor.tracing.call(call, context, len(waits.needs), len(waits.order)) as span:
             return span.ended(await dispatch(call, arguments, context, self.hear))
 
+    async def late(self, call: ToolCall, result: ToolResult[Any]) -> ToolResult[Any]:
+        """What is done about a call that ran out of its time."""
+        return await self.executor.dispatcher.late(call, result, self.context)
+
     def _started(self, position: int, arguments: str) -> CallStarted:
         calls, waits = self.message.calls, self.plan.waits(position)
         call = calls[position]
         needs = tuple(calls[other].id for other in waits.needs)
         order = tuple(calls[other].id for other in waits.order)
-        return CallStarted(call.id, call.name, arguments, needs, order)
+        shown = self.executor.dispatcher.catalogue.shown(call.name, arguments)
+        return CallStarted(call.id, call.name, shown, needs, order)
 
     def _tell(self, result: ToolResult[Any]) -> None:
         self.context.report(CallFinished(result))

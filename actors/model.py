@@ -92,7 +92,7 @@ class ModelActor(Actor):
         if type(reply) is not ModelReply:
             said = f"the model returned {type(reply).__name__}, not a ModelReply"
             raise ToolwireError(failed("model_failed", said))
-        return Completed(reply.text, reply.calls, reply.usage, reply.finish)
+        return Completed(reply.text, reply.calls, reply.usage, reply.finish, reply.opaque)
 
     def unsaid(self, error: Exception) -> Failure:
         """Whatever can't be sent on, the model has said."""

@@ -5,8 +5,12 @@ from fnmatch import fnmatchcase
 from hashlib import blake2b
 from typing import ClassVar
 
-from ..protocol.messages import SelectTools, ToolsSelected
+import anyio
+
+from ..protocol.failures import ToolwireError
+from ..protocol.messages import LoadTool, SelectTools, ToolsSelected
 from ..runtime.actor import Actor
+from ..runtime.border import log
 from ..runtime.context import Context
 from .catalogue import Catalogue
 from .selectors.contract import SelectionStrategy
@@ -15,6 +19,9 @@ LIMIT = 128
 """The most tools that a request of the largest provider takes."""
 
 SCOPES = 256
+
+LOADING = 5.0
+"""Seconds that a selection waits for lazy tools. What is not there by then is offered as it was announced."""
 
 
 class Scope:
@@ -43,7 +50,35 @@ class Selector(Actor):
         catalogue.tell(strategy)
 
     async def receive(self, message: SelectTools, context: Context) -> ToolsSelected:
-        """The names to offer, best first, and the digest of their specs."""
+        """The names to offer, best first, and the digest of their specs. Lazy tools among them are loaded first."""
+        selected = self._selected(message)
+        unloaded = self.catalogue.unloaded
+        if unloaded and (missing := [name for name in selected.names if name in unloaded]):
+            with anyio.move_on_after(LOADING):
+                async with anyio.create_task_group() as loading:
+                    for name in missing:
+                        loading.start_soon(self._load, name, context)
+            return self._selected(message)
+        return selected
+
+    async def _load(self, name: str, context: Context) -> None:
+        """Have a lazy tool loaded by whoever serves it. If that fails it is offered as it was announced."""
+        entry = self.catalogue.entries.get(name)
+        if entry is None or not entry.targets:
+            return
+        address, instance = entry.in_turn()[0]
+        try:
+            loaded = await context.ask(address, LoadTool(name), to=instance)
+        except ToolwireError as error:
+            if name in self.catalogue.unloaded:  # else another was quicker
+                log.warning("the lazy tool %s is offered as it was announced: %s", name, error)
+            return
+        for spec in loaded.specs:
+            self.catalogue.add(spec, instance)
+        if all(spec.name != name for spec in loaded.specs):
+            self.catalogue.remove(name, instance)
+
+    def _selected(self, message: SelectTools) -> ToolsSelected:
         scope = self._scopes.get(message.patterns)
         if scope is None or scope.version != self.catalogue.version:
             scope = self._scoped(message.patterns)

@@ -2,19 +2,22 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial, partialmethod
 from itertools import count
 from types import ModuleType
 from typing import Any
 
 from ..protocol.failures import Misuse, failed
+from ..protocol.naming import PLAIN, Naming, unfit
 from ..protocol.tools import ToolSpec
+from ..runtime.actor import Actor
 from .tool import Tool, tool
 from .tool_actor import ToolActor, Workshop
 
 objects = count(1)
 
 
-PLAIN = (str, bytes, bytearray, int, float, complex, list, tuple, set, frozenset, dict, ModuleType)
+DATA = (str, bytes, bytearray, int, float, complex, list, tuple, set, frozenset, dict, ModuleType)
 """Types whose public methods nobody means to serve."""
 
 
@@ -28,18 +31,18 @@ class Offering:
         self.tools = build()
 
     @property
-    def specs(self) -> list[ToolSpec]:
-        """What is offered."""
-        return [offered.spec for offered in self.tools.values()]
+    def specs(self) -> dict[str, ToolSpec]:
+        """What is offered, by name."""
+        return {name: offered.spec for name, offered in self.tools.items()}
 
-    def actor(self, workshop: Workshop) -> ToolActor:
-        """The actor as it first is."""
-        return ToolActor(self.tools, workshop, self.limit)
+    def described(self, name: str) -> str:
+        """Where the tool of that name comes from."""
+        return described(self.tools[name])
 
-    def factory(self, workshop: Workshop) -> Callable[[], ToolActor] | None:
-        """How to build it, at first and after each crash, where that is known."""
+    def staff(self, workshop: Workshop) -> Actor | Callable[[], Actor]:
+        """Who answers its calls: the actor, or how to build it, at first and after each crash, where that is known."""
         if not self.rebuild:
-            return None
+            return ToolActor(self.tools, workshop, self.limit)
         made = [self.tools]
 
         def build() -> ToolActor:
@@ -49,40 +52,73 @@ class Offering:
         return build
 
 
-def offering(thing: object, prefix: str, instance: str) -> Offering:
+def offering(thing: object, naming: Naming, instance: str) -> Offering:
     """`thing` as tools. Raises Misuse for what can't be one, naming what is wrong."""
     if isinstance(thing, Tool):
-        offered = thing.renamed(f"{prefix}_{thing.name}") if prefix else thing
+        offered = fit(thing if naming == PLAIN else thing.renamed(naming.of(thing.name)))
         return Offering(lambda: {offered.name: offered}, offered.concurrency, rebuild=False)
-    if inspect.isroutine(thing) or hasattr(thing, "func"):
+    if is_function(thing):
         function: Any = thing
-        return offering(tool(function), prefix, instance)
-    if thing is None or isinstance(thing, PLAIN):
+        return offering(tool(function), naming, instance)
+    if thing is None or isinstance(thing, DATA):
         raise Misuse(failed("invalid_call", f"{thing!r:.100} is plain data, not something that can be called"))
     owner = f"{instance}.{next(objects)}"
     if inspect.isclass(thing):
-        return Offering(lambda: methods(thing(), prefix, owner), 1, rebuild=True)
-    return Offering(lambda: methods(thing, prefix, owner), 1, rebuild=False)
+        return Offering(lambda: methods(thing(), naming, owner), 1, rebuild=True)
+    return Offering(lambda: methods(thing, naming, owner), 1, rebuild=False)
 
 
-def methods(thing: object, prefix: str, owner: str) -> dict[str, Tool[Any]]:
+def fit(made: Tool[Any]) -> Tool[Any]:
+    """`made`, if a tool may be called so. Raises Misuse."""
+    if reason := unfit(made.name):
+        raise Misuse(failed("invalid_call", f"{described(made)}: {reason}"))
+    return made
+
+
+def methods(thing: object, naming: Naming, owner: str) -> dict[str, Tool[Any]]:
     """The public methods of `thing`, or, if any is marked with `@tool`, only the marked ones."""
-    named = {name: inspect.getattr_static(thing, name) for name in dir(thing) if not name.startswith("_")}
-    marked = [name for name, member in named.items() if isinstance(member, Tool)]
-    public = [name for name, member in named.items() if inspect.isroutine(member) or isinstance(member, staticmethod)]
     found: dict[str, Tool[Any]] = {}
-    for name in marked or public:
-        member = getattr(thing, name)
-        made = member if isinstance(member, Tool) else tool(member)
-        offered = f"{prefix}_{made.name}" if prefix else made.name
+    for name in public(thing):
+        made = method(thing, name)
+        offered = naming.of(made.name)
         if offered in found:
             said = f"{offered!r} is served twice: by {described(found[offered])} and by {described(made)}"
             raise Misuse(failed("conflict", said))
-        found[offered] = made.renamed(offered, owner=owner)
+        found[offered] = fit(made.renamed(offered, owner=owner))
     if not found:
         said = f"{type(thing).__name__} has no public method to serve"
         raise Misuse(failed("invalid_call", said))
     return found
+
+
+def method(thing: object, name: str) -> Tool[Any]:
+    """The method of that name as a tool, which has its name."""
+    member = getattr(thing, name)
+    marked = getattr(member, "__func__", None)
+    if isinstance(marked, Tool):  # `@classmethod` above `@tool`, where Python binds it as a plain function
+        return marked.__get__(member.__self__, type(member.__self__))
+    return member if isinstance(member, Tool) else tool(member, name=name)
+
+
+def public(thing: object) -> list[str]:
+    """The names of the methods of `thing` that are to be served; of a class, those of its instances."""
+    named = {name: inspect.getattr_static(thing, name) for name in dir(thing) if not name.startswith("_")}
+    marked = [name for name, member in named.items() if isinstance(getattr(member, "__func__", member), Tool)]
+    kinds = (staticmethod, partialmethod)
+    return marked or [n for n, member in named.items() if inspect.isroutine(member) or isinstance(member, kinds)]
+
+
+def is_function(thing: object) -> bool:
+    """Whether `thing` is one tool by itself: a function, a partial, or an object that is called and has no methods."""
+    if inspect.isroutine(thing) or isinstance(thing, partial):
+        return True
+    return not inspect.isclass(thing) and callable(thing) and not public(thing)
+
+
+def in_place_of(name: str, thing: Any, instance: str) -> Offering:
+    """`thing` as what was announced as `name`: one tool takes the name, several stand in a namespace of that name."""
+    one = isinstance(thing, Tool) or is_function(thing) or len(public(thing)) == 1
+    return offering(thing, Naming(instead=name) if one else Naming(namespace=name), instance)
 
 
 def described(made: Tool[Any]) -> str:
@@ -95,7 +131,8 @@ def tool_of(thing: object) -> Tool[Any] | None:
     """`thing` as one tool, if it is a function or a tool; None for an object of methods."""
     if isinstance(thing, Tool):
         return thing
-    return tool(thing) if inspect.isroutine(thing) else None
+    function: Any = thing
+    return tool(function) if is_function(function) else None
 
 
 class Served:

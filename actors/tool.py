@@ -1,19 +1,22 @@
 """A function as a tool: its spec, the way from JSON text to its arguments and back, and the decorator that makes it."""
 
 import inspect
-import math
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import cached_property
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 import msgspec
 
 from ..protocol.arguments import Checker
+from ..protocol.dialect import normalised
 from ..protocol.failures import Failure, Misuse, failed
-from ..protocol.schema import Signature, describe
-from ..protocol.tools import ToolSpec, encode_json
+from ..protocol.sanitizers import Sanitizer
+from ..protocol.schema import Signature, Untyped, describe, untyped
+from ..protocol.standins import written
+from ..protocol.tools import ToolSpec, unwritten
 from ..runtime.border import shown
 from .context import Context
+from .handlers import Handler, Handlers, Key
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,20 +26,115 @@ CONCURRENCY = 100
 """Calls of one tool that run at once; more wait at its door."""
 
 
+class Promises(TypedDict, total=False):
+    """What is said of a tool beside its name, description and schema. `tool` tells what each means."""
+
+    timeout: float | None
+    read_only: bool
+    idempotent: bool
+    destructive: bool
+    exclusive: bool
+    writes: set[str] | frozenset[str]
+    reads: set[str] | frozenset[str]
+    concurrency: int
+    version: str
+    lenient: bool | None
+    sanitize: Mapping[str, Sanitizer | None]
+    on_error: Mapping[Key, Handler]
+
+
+class Options(Promises, total=False):
+    """What `tool(...)` takes."""
+
+    name: str | None
+    description: str | None
+
+
 class Tool(Generic[T_co]):
     """A function that can be offered to a model. It stays callable as the plain function that it is."""
 
-    def __init__(self, function: Callable[..., Any], spec: ToolSpec, signature: Signature, concurrency: int) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        spec: ToolSpec,
+        signature: Signature,
+        concurrency: int,
+        sanitize: Mapping[str, Sanitizer | None] = {},
+        handlers: Handlers | None = None,
+    ) -> None:
+        if unknown := sanitize.keys() - spec.parameters.get("properties", {}).keys():
+            said = f"{spec.name}: there is no parameter {', '.join(sorted(map(repr, unknown)))} to sanitize"
+            raise Misuse(failed("invalid_call", said))
+        self.sanitize = sanitize
+        self.handlers = Handlers() if handlers is None else handlers
         self.function = function
         self.spec = spec
         self.signature = signature
         self.concurrency = concurrency
-        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-            getattr(function, "__call__", None)  # noqa: B004 - an object whose __call__ is async def
+        called = getattr(function, "__call__", None)  # noqa: B004 - an object whose __call__ is async def
+        self.is_async = any(
+            inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in (function, called)
         )
         self.context_parameters = tuple(name for name, kind in signature.filled.items() if kind is Context)
+        self.injected = tuple(signature.injected.items())
+        # Most tools: a coroutine function that needs nothing but its arguments.
+        self.is_plain = self.is_async and not (signature.streams or self.context_parameters or self.injected)
         self.__doc__ = function.__doc__
         self.__name__ = spec.name
+
+    @staticmethod
+    @overload
+    def from_schema(
+        name: str,
+        description: str,
+        schema: dict[str, Any],
+        function: Callable[..., AsyncIterator[T]],
+        *,
+        normalise: bool = False,
+        **promises: Unpack[Promises],
+    ) -> "Tool[T]": ...
+    @staticmethod
+    @overload
+    def from_schema(
+        name: str,
+        description: str,
+        schema: dict[str, Any],
+        function: Callable[..., Coroutine[Any, Any, T]],
+        *,
+        normalise: bool = False,
+        **promises: Unpack[Promises],
+    ) -> "Tool[T]": ...
+    @staticmethod
+    @overload
+    def from_schema(
+        name: str,
+        description: str,
+        schema: dict[str, Any],
+        function: Callable[..., T],
+        *,
+        normalise: bool = False,
+        **promises: Unpack[Promises],
+    ) -> "Tool[T]": ...
+    @staticmethod
+    def from_schema(
+        name: str,
+        description: str,
+        schema: dict[str, Any],
+        function: Callable[..., Any],
+        *,
+        normalise: bool = False,
+        **promises: Unpack[Promises],
+    ) -> "Tool[Any]":
+        """A tool whose arguments are described by a JSON Schema (2020-12), for a function without annotations.
+
+        `function` takes one dict, which `schema` accepts, and what the runtime fills in (`Context`, `Inject`). Raises
+        Misuse for what is no schema of an object, and for a function that can't be called so. With `normalise` a schema
+        in a known dialect (`dict`, `float`, `any`, `OBJECT`, …) is made one of JSON Schema first.
+        """
+        if normalise:
+            schema = normalised(schema).schema
+        signature = untyped(name, description, schema, function, fills=(Context,))
+        return _made(function, signature, {**promises, "name": name, "description": description})
 
     @property
     def name(self) -> str:
@@ -48,11 +146,11 @@ class Tool(Generic[T_co]):
         return self.function(*arguments, **named)
 
     def __get__(self, owner: object, kind: type | None = None) -> "Tool[T_co]":
-        """As a method: the tool of that very object."""
-        if owner is None:
+        """As a method: the tool of that very object; of a class method, or a static one, also by the class."""
+        if owner is None and not isinstance(self.function, classmethod | staticmethod):
             return self
         function = self.function.__get__(owner, kind)
-        return Tool(function, self.spec, self.signature, self.concurrency)
+        return Tool(function, self.spec, self.signature, self.concurrency, self.sanitize, self.handlers)
 
     def __repr__(self) -> str:
         return f"<Tool {self.spec.name}>"
@@ -60,12 +158,13 @@ class Tool(Generic[T_co]):
     def renamed(self, name: str, *, owner: str = "") -> "Tool[T_co]":
         """The same tool under another name, as a method of the served object `owner`."""
         spec = msgspec.structs.replace(self.spec, name=name, object=owner)
-        return Tool(self.function, spec, self.signature, self.concurrency)
+        return Tool(self.function, spec, self.signature, self.concurrency, self.sanitize, self.handlers)
 
     @cached_property
     def checker(self) -> Checker:
         """What explains wrong arguments."""
-        return Checker(self.spec.parameters)
+        made = self.signature.checker if isinstance(self.signature, Untyped) else None
+        return Checker(self.spec.parameters) if made is None else made
 
     @property
     def result_type(self) -> Any:
@@ -77,7 +176,7 @@ def encoded(value: object, largest: int) -> str | Failure:
     """A tool's result as JSON text, or why it can't be one. The tool has done its work by then."""
     content, reason = b"", ""
     try:
-        content = encode_json(value)
+        content = written(value)
         lost = len(content) <= largest and b"null" in content and unwritten(value)
         reason = "it holds a NaN or an infinity" if lost else ""
     except Exception as error:  # noqa: BLE001 - somebody's own type may raise anything while it is read
@@ -91,93 +190,68 @@ def encoded(value: object, largest: int) -> str | Failure:
     return content.decode()
 
 
-def unwritten(value: object) -> bool:
-    """Whether `value` holds a number that stands in JSON as null: NaN, or an infinity."""
-    todo: list[Any] = [msgspec.to_builtins(value, enc_hook=repr)]  # whatever is text already has no number in it
-    while todo:
-        part = todo.pop()
-        if isinstance(part, float) and not math.isfinite(part):
-            return True
-        if isinstance(part, dict):
-            todo.extend(part.values())
-        elif isinstance(part, (list, tuple, set)):
-            todo.extend(part)
-    return False
-
-
-@overload
-def tool(function: Callable[P, Coroutine[Any, Any, T]], /) -> Tool[T]: ...
-@overload
-def tool(function: Callable[P, T], /) -> Tool[T]: ...
-@overload
-def tool(
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    timeout: float | None = None,
-    read_only: bool = False,
-    idempotent: bool = False,
-    destructive: bool = False,
-    exclusive: bool = False,
-    writes: set[str] | frozenset[str] = frozenset(),
-    reads: set[str] | frozenset[str] = frozenset(),
-    concurrency: int = CONCURRENCY,
-) -> "Decorator": ...
-def tool(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    timeout: float | None = None,
-    read_only: bool = False,
-    idempotent: bool = False,
-    destructive: bool = False,
-    exclusive: bool = False,
-    writes: set[str] | frozenset[str] = frozenset(),
-    reads: set[str] | frozenset[str] = frozenset(),
-    concurrency: int = CONCURRENCY,
-) -> Any:
-    """Make a tool of a function: bare (`@tool`), called (`@tool(timeout=5.0)`), or on a function that is there.
-
-    `timeout` is in seconds, for one call. `read_only`: it changes nothing; `idempotent`: a second run of the same
-    call does no harm; `destructive`: what it does can't be undone. `writes` and `reads` name resources for which
-    calls of one response wait for each other; an `exclusive` call runs alone in its response. At most `concurrency`
-    calls run at once. Raises Misuse, naming parameter and type, for a signature that has no schema.
-    """
-
-    def decorate(function: Callable[..., Any]) -> Tool[Any]:
-        signature = describe(function, fills=(Context,))
-        if timeout is not None and not timeout > 0:
-            raise Misuse(failed("invalid_call", f"{signature.name}: timeout must be more than 0 s, not {timeout!r}"))
-        if name == "":
-            raise Misuse(failed("invalid_call", f"{signature.name}: a tool needs a name"))
-        spec = ToolSpec(
-            name if name is not None else signature.name,
-            description if description is not None else signature.description,
-            signature.parameters,
-            signature.returns,
-            read_only,
-            idempotent,
-            destructive,
-            timeout,
-            "",
-            exclusive,
-            tuple(sorted(writes)),
-            tuple(sorted(reads)),
-        )
-        return Tool(function, spec, signature, concurrency)
-
-    return decorate if function is None else decorate(function)
-
-
 class Decorator:
     """What `tool(...)` with options gives: it makes a `Tool` of the function below it, of the type that it returns."""
 
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    @overload
+    def __call__(self, function: Callable[P, AsyncIterator[T]], /) -> Tool[T]: ...
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, T]], /) -> Tool[T]: ...
     @overload
     def __call__(self, function: Callable[P, T], /) -> Tool[T]: ...
     def __call__(self, function: Callable[..., Any], /) -> Tool[Any]:
         """Make the tool."""
-        return tool(function)
+        return _made(function, describe(function, fills=(Context,)), self.options)
+
+
+@overload
+def tool(function: Callable[P, AsyncIterator[T]], /, **options: Unpack[Options]) -> Tool[T]: ...
+@overload
+def tool(function: Callable[P, Coroutine[Any, Any, T]], /, **options: Unpack[Options]) -> Tool[T]: ...
+@overload
+def tool(function: Callable[P, T], /, **options: Unpack[Options]) -> Tool[T]: ...
+@overload
+def tool(**options: Unpack[Options]) -> Decorator: ...
+def tool(function: Callable[..., Any] | None = None, /, **options: Unpack[Options]) -> Any:
+    """Make a tool of a function: bare (`@tool`), with options (`@tool(timeout=5.0)`), or on a function that is there.
+
+    `name` and `description` stand for what the function and its docstring say. `timeout` is in seconds, for one call.
+    `read_only`: it changes nothing; `idempotent`: a second run of the same call does no harm; `destructive`: what it
+    does can't be undone. `writes` and `reads` name resources for which calls of one response wait for each other; an
+    `exclusive` call runs alone in its response. At most `concurrency` calls run at once (100). `version` is yours, in
+    any form. `lenient=False` refuses what could be mended, `True` mends it whatever the runtime does; `sanitize` has a
+    function for the name of a parameter, which gives the value to use, or raises ValueError; None leaves that
+    parameter as it comes. `on_error` has handlers by exception type or failure code, see `Runtime.on_error`; they come
+    before those of the runtime. Raises Misuse, naming parameter and type, for a signature that has no schema.
+
+    What an async generator yields is told as progress, each value when it comes; the last one is also the result.
+    """
+    return Decorator(options) if function is None else Decorator(options)(function)
+
+
+def _made(function: Callable[..., Any], signature: Signature, options: Options) -> Tool[Any]:
+    name, timeout = options.get("name"), options.get("timeout")
+    description = options.get("description")
+    if timeout is not None and not timeout > 0:
+        raise Misuse(failed("invalid_call", f"{signature.name}: timeout must be more than 0 s, not {timeout!r}"))
+    spec = ToolSpec(
+        name=signature.name if name is None else name,
+        description=signature.description if description is None else description,
+        parameters=signature.parameters,
+        returns=signature.returns,
+        read_only=options.get("read_only", False),
+        idempotent=options.get("idempotent", False),
+        destructive=options.get("destructive", False),
+        timeout=timeout,
+        exclusive=options.get("exclusive", False),
+        writes=tuple(sorted(options.get("writes", ()))),
+        reads=tuple(sorted(options.get("reads", ()))),
+        version=options.get("version", ""),
+        lenient=options.get("lenient"),
+    )
+    handlers = Handlers(options.get("on_error"))
+    concurrency = options.get("concurrency", CONCURRENCY)
+    return Tool(function, spec, signature, concurrency, options.get("sanitize", {}), handlers)

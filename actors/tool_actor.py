@@ -6,9 +6,9 @@ from inspect import iscoroutine
 from typing import Any, ClassVar
 
 from ..protocol.arguments import LARGEST
-from ..protocol.envelope import NO_MESSAGE
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallEnded, CallTool
+from ..protocol.tools import ToolResult
 from ..runtime.actor import Actor
 from ..runtime.border import ends_program, failure_of, is_ours
 from ..runtime.context import Context, Door
@@ -16,17 +16,30 @@ from ..runtime.isolation import isolated
 from ..runtime.threads import Threads
 from ..runtime.tracing import entered
 from .context import of_call
+from .handlers import Handlers, handled
+from .intake import Customs, Intake
+from .middleware import decided
+from .providers import Providers
+from .stream import last
 from .tool import Tool, encoded
 
 
 class Workshop:
-    """What the tools of one runtime share: its name, its threads, how large a result may be, who runs their calls."""
+    """What the tools of one runtime share: its name, its threads, how large a result may be, who runs their calls.
 
-    def __init__(self, worker: str, executor: str | Door, threads: int, largest: int) -> None:
+    `customs` is what is done with arguments, `providers` what is injected.
+    """
+
+    def __init__(
+        self, worker: str, executor: str | Door, threads: int, largest: int, customs: Customs | None = None
+    ) -> None:
         self.worker = worker
         self.executor = executor
         self.threads = Threads(threads)
         self.largest = largest
+        self.customs = Customs() if customs is None else customs
+        self.providers = Providers()
+        self.handlers = Handlers()
 
 
 class ToolActor(Actor):
@@ -43,38 +56,72 @@ class ToolActor(Actor):
         self.rebuilt = rebuilt
         self.workshop = workshop
         self.limit = limit  # type: ignore[misc]  # each tool says how many at once
+        self._intakes: dict[str, Intake] = {}
 
     async def receive(self, message: CallTool, context: Context) -> CallEnded:
         """Run one call. What the tool raises is an answer; only a cancellation that is ours goes on."""
-        tool = self.tools.get(message.tool)
-        if tool is None:
-            raise ToolwireError(failed("unknown_tool", f"there is no tool {message.tool[:100]!r} here"))
-        worker = self.workshop.worker
+        intake = self._intakes.get(message.tool)
+        if intake is None:
+            intake = self._intake(message.tool)
+        tool, worker = intake.tool, self.workshop.worker
         if len(message.arguments) > LARGEST:
-            return CallEnded(None, refused(tool, message.arguments, ValueError("they are too long")), worker)
+            return CallEnded(None, tool.checker.judge(message.arguments), worker)
         try:
-            signature = tool.signature
-            arguments = signature.keywords(signature.decode(message.arguments))
-        except NO_MESSAGE as error:
-            return CallEnded(None, refused(tool, message.arguments, error), worker)
+            arguments, mended = intake.take(message.arguments)
+        except Exception as error:  # noqa: BLE001 - a sanitizer may raise anything
+            return CallEnded(None, failure_of(error, "none"), worker)
         try:
-            for name in tool.context_parameters:
-                arguments[name] = of_call(context, message, self.workshop.executor)
-            trace = entered(context)
-            if tool.is_async:
-                value = await isolated(tool.function(**arguments), trace)
+            if tool.is_plain:
+                value = await isolated(tool.function(**arguments), entered(context))
             else:
-                value = await self._in_thread(partial(tool.function, **arguments), trace)
+                value = await self._run(tool, arguments, message, context)
         except BaseException as error:
-            if is_ours(error):
+            if is_ours(error) or self._crashes(error, context):
                 raise
-            if ends_program(error):
-                context.system.end(error)
-            elif self.rebuilt and not isinstance(error, ToolwireError):
-                raise  # a crash: the state that is left behind is not to be trusted
-            return CallEnded(None, failure_of(error, "maybe"), worker)
+            failure = intake.scrubbed(failure_of(error, "maybe"), arguments)
+            handler = tool.handlers.for_error(error) or self.workshop.handlers.for_error(error)
+            handler = handler or tool.handlers.for_failure(failure)
+            if handler is None:
+                return CallEnded(None, failure, worker, mended)
+            decision = await handled(handler, error, of_call(context, message, self.workshop.executor))
+            result = decided(ToolResult(message.id, message.tool, None, failure), decision)
+            return CallEnded(result.content, result.failure, worker, mended)
         content = encoded(value, self.workshop.largest)
-        return CallEnded(None, content, worker) if isinstance(content, Failure) else CallEnded(content, None, worker)
+        if isinstance(content, Failure):
+            return CallEnded(None, content, worker, mended)
+        return CallEnded(content, None, worker, mended)
+
+    async def _run(self, tool: Tool[Any], arguments: dict[str, Any], message: CallTool, context: Context) -> Any:
+        """What the function gives for `arguments`, and for what the runtime fills in."""
+        for name in tool.context_parameters:
+            arguments[name] = of_call(context, message, self.workshop.executor)
+        for name, kind in tool.injected:
+            if kind in self.workshop.providers.values:
+                arguments[name] = self.workshop.providers.values[kind]
+        trace = entered(context)
+        if tool.is_async:
+            work = tool.function(**arguments)
+        else:
+            work = await self._in_thread(partial(tool.function, **arguments), trace)
+        if tool.signature.streams:
+            work = last(work, of_call(context, message, self.workshop.executor))
+        # A decorator that is not async, around a function that is, can be told only by what it gives.
+        return await isolated(work, trace) if iscoroutine(work) else work
+
+    def _crashes(self, error: BaseException, context: Context) -> bool:
+        """Whether what a tool raised leaves a state behind that is not to be trusted. Ends the program if it has to."""
+        if ends_program(error):
+            context.system.end(error)
+            return False
+        return self.rebuilt and not isinstance(error, ToolwireError)
+
+    def _intake(self, name: str) -> Intake:
+        """What takes the arguments of a tool; made at its first call."""
+        tool = self.tools.get(name)
+        if tool is None:
+            raise ToolwireError(failed("unknown_tool", f"there is no tool {name[:100]!r} here"))
+        intake = self._intakes[name] = Intake(tool, self.workshop.customs)
+        return intake
 
     async def _in_thread(self, work: Callable[[], Any], trace: Callable[[], object] | None) -> Any:
         if trace is not None:
@@ -83,8 +130,7 @@ class ToolActor(Actor):
         value, error = await self.workshop.threads.run(outcome)
         if error is not None:
             raise error
-        # A decorator that is not async, around a function that is, can be told only by what it gives.
-        return await isolated(value, trace) if iscoroutine(value) else value
+        return value
 
 
 def settled(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
@@ -99,12 +145,3 @@ def after(first: Callable[[], object], work: Callable[[], Any]) -> Any:
     """Do `first`, then `work`: a thread has context variables of its own."""
     first()
     return work()
-
-
-def refused(tool: Tool[Any], text: str, error: Exception) -> Failure:
-    """Why `text` is not what `tool` takes: every error there is, by its schema."""
-    failure = tool.checker.judge(text)
-    if failure is not None:
-        return failure
-    said = f"the arguments are not what the tool takes: {error}"
-    return failed("invalid_arguments", said, errors=[{"pointer": "", "expected": str(error), "got": ""}])

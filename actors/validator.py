@@ -2,29 +2,33 @@
 
 from typing import ClassVar
 
-from ..protocol.failures import ToolwireError
 from ..protocol.messages import CallChecked, CheckCall
 from ..runtime.actor import Actor
 from ..runtime.context import Context
 from .catalogue import Catalogue
+from .intake import Customs
 
 CHECKED = CallChecked()
 
 
 class Validator(Actor):
-    """Says whether arguments are what the tool's schema asks. A tool that is not known here is left to its owner."""
+    """Says whether arguments are what the tool's schema asks, or can be mended until they are.
+
+    A tool that is not known here is left to its owner.
+    """
 
     hears = CheckCall
     limit: ClassVar[int | None] = None
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, customs: Customs | None = None) -> None:
         self.catalogue = catalogue
+        self.customs = Customs() if customs is None else customs
 
     async def receive(self, message: CheckCall, context: Context) -> CallChecked:
         """Answer, or raise ToolwireError with every error there is."""
         entry = self.catalogue.entries.get(message.tool)
         if entry is not None:
-            failure = entry.checker.judge(message.arguments)
-            if failure is not None:
-                raise ToolwireError(failure)
+            understood = self.customs.understood(entry.spec, entry.checker, message.arguments)
+            if understood is not None:
+                return CallChecked(understood.text, understood.mended)
         return CHECKED

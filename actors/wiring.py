@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 import anyio
 from msgspec import Raw
@@ -14,6 +14,8 @@ from ..protocol.envelope import NO_BYTES, Trail, encode
 from ..protocol.events import Reply
 from ..protocol.failures import Failure, Misuse, ToolwireError, failed
 from ..protocol.messages import RunBatch
+from ..protocol.naming import naming
+from ..protocol.sanitizers import Sanitizer
 from ..protocol.subjects import KINDS
 from ..protocol.tools import ToolCall, ToolResult, typed
 from ..protocol.turn import Limits
@@ -30,7 +32,11 @@ from .conversations import Conversations
 from .directory import Directory
 from .dispatch import CALL_SECONDS, Dispatcher
 from .executor import Executor
+from .handlers import Handler
+from .intake import Customs
+from .middleware import Around, Middleware
 from .models.contract import Model
+from .providers import Providers
 from .selector import Selector
 from .selectors import Keyword
 from .services import Services
@@ -58,7 +64,8 @@ class Runtime:
     process serves stay inside it; False sends calls to tools and conversations over the bus all the same; a
     collection names the kinds of actors that may be reached inside. `call_seconds` is the time limit of a call whose
     tool names none, `result_bytes` the most that a result may have, `threads` how many functions that are not async
-    run at once.
+    run at once. `lenient` lets arguments that do not fit be mended where there is one way to read them, `repair="on"`
+    also texts that are no JSON; results tell what was changed (docs/arguments.md).
 
     Raises ToolwireError, `unreachable`, where nobody listens at the url, and ValueError for a url of no known kind.
     """
@@ -73,21 +80,26 @@ class Runtime:
         result_bytes: int = RESULT,
         threads: int = THREADS,
         tracer_provider: Any = None,
+        lenient: bool = True,
+        repair: Literal["off", "on"] = "off",
     ) -> None:
         self.url = url
         kinds = (KINDS if local else OWN) if isinstance(local, bool) else frozenset(local)
         bus = open_bus(url, namespace=namespace, local=lambda subject: subject.split(".")[2] in kinds)
         self.system = ActorSystem(bus, namespace=namespace, local=kinds)
-        self.tools = Catalogue(lambda name, instance: self.system.door("tool", name, instance))
+        self.tools = Catalogue(lambda name, instance: self.system.door("tool", name, instance), bus.instance)
         self.tracing = Tracing(tracer_provider)
         self._call_seconds = call_seconds
         self._result_bytes = result_bytes
         self._threads = threads
+        self._customs = Customs(lenient, repair == "on")
         self._directory: Directory | None = None
         self._services: Services
         self._conversations: Conversations
         self._workshop: Workshop
         self._executor: str | Door = ""
+        self._around = Around()
+        self._providers = Providers()
         self._numbers = count(1)
 
     def __repr__(self) -> str:
@@ -95,6 +107,15 @@ class Runtime:
         return f"<Runtime {self.url} [tools: {len(self.tools)} | conversations: {open_conversations}]>"
 
     async def __aenter__(self) -> Self:
+        await self._providers.__aenter__()
+        try:
+            await self._enter_system()
+        except BaseException:
+            await self._providers.__aexit__()
+            raise
+        return self
+
+    async def _enter_system(self) -> None:
         with reached():
             await self.system.__aenter__()
         try:
@@ -103,7 +124,6 @@ class Runtime:
         except BaseException as error:
             await self.system.__aexit__(type(error), error, error.__traceback__)
             raise
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -114,6 +134,7 @@ class Runtime:
         try:
             return await self.system.__aexit__(kind, error, trace)
         finally:
+            await self._providers.__aexit__()  # after the last tool has ended
             with anyio.move_on_after(LEAVING, shield=True):
                 await self._conversations.close()
             self._workshop.threads.close()
@@ -126,26 +147,74 @@ class Runtime:
         if self.url != "memory://":  # where nobody else can be
             directory = self._directory = Directory(system, self.tools)
             await directory.start()
-        self._dispatcher = Dispatcher(self.tools, "", instance, directory, self._call_seconds)
-        await system.spawn(Validator(self.tools), system.address("validator", instance))
-        dispatcher = Dispatcher(self.tools, system.door("validator", instance), instance, directory, self._call_seconds)
+        around = self._around
+        seconds, customs = self._call_seconds, self._customs
+        self._dispatcher = Dispatcher(self.tools, "", instance, directory, seconds, around, customs)
+        await system.spawn(Validator(self.tools, customs), system.address("validator", instance))
+        door = system.door("validator", instance)
+        dispatcher = Dispatcher(self.tools, door, instance, directory, seconds, around, customs)
         await system.spawn(Executor(dispatcher, self.tracing), system.address("executor", instance))
         await system.spawn(Selector(self.tools, Keyword(), instance), system.address("selector", instance))
         executor = self._executor = system.door("executor", instance)
+        dispatcher.executor = self._dispatcher.executor = executor
         house = House(system.door("selector", instance), executor, self.tools, self.tracing)
-        workshop = self._workshop = Workshop(instance, executor, self._threads, self._result_bytes)
+        workshop = self._workshop = Workshop(instance, executor, self._threads, self._result_bytes, customs)
+        workshop.providers = self._providers
+        workshop.handlers = around.handlers
         self._services = Services(system, self.tools, workshop, directory)
         self._conversations = Conversations(system, house, self._services, self._context)
 
-    async def serve(self, *things: Any, prefix: str = "") -> Served:
-        """Serve tools, functions, objects (each public method is a tool) and agents; ready when it returns.
+    async def serve(self, *things: Any, prefix: str = "", namespace: str = "", replace: bool = False) -> Served:
+        """Serve tools, functions, objects (each public method is a tool), agents and lazy tools; ready when it returns.
 
-        A class is served by one instance of it, built anew if it crashes. `prefix="car"` makes `start` `car_start`.
-        Raises Misuse for a name that is served here already, naming both, and for what can't be a tool.
+        A class is served by one instance of it, built anew if it crashes. `prefix="car"` makes `start` `car_start`, a
+        part of the name; `namespace="files"` makes `read` `files.read`, one of `files.*`. With `replace` they take the
+        names that are served here already: calls on their way end at the old tools, later ones reach the new, none
+        finds nothing. What an old object offered beside that stays. Conversations are offered what is new from their
+        next round on. Raises Misuse for a name that is served here already, naming both, and for what can't be a tool.
         """
         self._must_be_open()
+        made = [self._conversations.as_tool(thing) for thing in things]
         with reached():
-            return await self._services.serve([self._conversations.as_tool(thing) for thing in things], prefix)
+            return await self._services.serve(made, naming(prefix, namespace), replace=replace)
+
+    def provide(self, kind: Any, factory: Any) -> None:
+        """Say what `Annotated[kind, Inject]` gets in this process, before a tool that asks for it is served.
+
+        `factory` is a function, async or not, or a `kind` that is there. A function is called once, when the first
+        such tool is served; what it raises, `serve` raises. A context manager, async or not, is entered, its value is
+        what tools get, and it is left when the runtime has closed and no tool runs any more, the last one first.
+        Raises Misuse where a `kind` is in use already.
+        """
+        self._providers.add(kind, factory)
+
+    def use(self, *middlewares: Middleware) -> None:
+        """Put `async def m(call, context, next) -> ToolResult` around each call that is made from here.
+
+        The first stands outermost. Each is called with the call as it is to be sent, its Context, and what comes
+        next; what it returns is the result.
+        """
+        for middleware in middlewares:
+            attach = getattr(middleware, "attach", None)
+            if attach is not None:
+                attach(self.tools, self.tracing)
+            self._around.middlewares.append(middleware)
+
+    def on_error(self, key: type[BaseException] | str, handler: Handler) -> None:
+        """Call `handler` for an exception type (raised by tools served here) or a failure code (of calls from here).
+
+        What it returns decides: None changes nothing, a Failure takes the place of the one there was, anything else
+        is the result of the call after all. Raises Misuse for a key that is neither.
+        """
+        self._around.handlers.on(key, handler)
+
+    def sanitize(self, key: str | type, sanitizer: Sanitizer) -> None:
+        """Do `sanitizer` to every parameter of that name, or of that type, of the tools that are served here.
+
+        It is given the value, decoded, and gives the one to use; it refuses by raising ValueError, or ToolError, with a
+        sentence. A tool that was called before keeps what it had.
+        """
+        self._customs.sanitizers.add(key, sanitizer)
 
     async def discover(self) -> Catalogue:
         """The tools in reach, once whoever is on the bus has had the time to announce its own."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from . import hops, idle, remote, startup, table, turns
+from . import arguments, hops, idle, remote, signatures, startup, table, turns
 from .broker import Broker, NoBroker
 from .measure import Bench, Figure, measured
 from .work import Loop
@@ -21,7 +21,9 @@ QUICK = 0.1
 LEAST = 5
 """Fewer repeats than these give no median worth the name."""
 
-OTHERS = ["hop.memory", "hop.nats", "remote.latency", "remote.rate", "memory", "import"]
+SIGNATURES = ["schema", "decode.typed", "decode.schema"]
+ARGUMENTS = ["arguments.typed", "arguments.schema", "arguments.wrong"]
+OTHERS = [*SIGNATURES, *ARGUMENTS, "hop.memory", "hop.nats", "remote.latency", "remote.rate", "memory", "import"]
 WORKLOADS = [work.name + suffix for work in turns.WORKLOADS for suffix in ("", turns.SUSPENDS)]
 NAMES = [*WORKLOADS, *OTHERS]
 
@@ -41,6 +43,8 @@ def groups(chosen: set[str], broker: Broker, loop: Loop, share: float) -> list[C
     """The benchmarks in the order of the table. A group is made when its turn comes: some start processes."""
     made: list[tuple[set[str], Callable[[], list[Bench]]]] = [
         (set(WORKLOADS), lambda: turns.benches(loop, share)),
+        (set(SIGNATURES), lambda: signatures.benches(share)),
+        (set(ARGUMENTS), lambda: arguments.benches(share)),
         ({"hop.memory"}, lambda: [hops.memory_bench(loop, share)]),
         ({"hop.nats"}, lambda: [hops.nats_bench(broker, loop, share)]),
         ({"remote.latency", "remote.rate"}, lambda: remote.benches(broker, loop, share)),

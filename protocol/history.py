@@ -1,12 +1,13 @@
 """What a conversation remembers: an append-only list of messages, and a view of its first n that costs nothing."""
 
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import Any, ClassVar, overload
 
 import msgspec
 from msgspec import Struct
 
-from .failures import Failure
+from .failures import CODES, Failure
+from .spoken import Spoken
 from .tools import ToolCall, ToolResult, encode_json
 
 
@@ -22,11 +23,28 @@ class UserMessage(Struct, frozen=True, tag_field="role", tag="user", gc=False):
     text: str
 
 
+class Opaque(Struct, frozen=True, omit_defaults=True, gc=False):
+    """One block of an answer, for the provider that made it and for nobody else: reasoning, a signature, the unknown.
+
+    `raw` is its JSON text, byte for byte. It may stand for the call whose id is `call`, or for the next `text`
+    characters of the message. Without `raw` it only keeps their place among the other blocks.
+    """
+
+    provider: str
+    raw: str = ""
+    call: str = ""
+    text: int = 0
+
+
 class AssistantMessage(Struct, frozen=True, omit_defaults=True, tag_field="role", tag="assistant", gc=False):
-    """What the model answered: text, calls, or both."""
+    """What the model answered: text, calls, or both.
+
+    `opaque` are the blocks of the answer in the order spoken, from the first to the last that our words don't say.
+    """
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
+    opaque: tuple[Opaque, ...] = ()
 
 
 class ToolMessage(Struct, frozen=True, omit_defaults=True, tag_field="role", tag="tool", gc=False):
@@ -41,8 +59,11 @@ class ToolMessage(Struct, frozen=True, omit_defaults=True, tag_field="role", tag
 HistoryMessage = SystemMessage | UserMessage | AssistantMessage | ToolMessage
 
 
-class _Error(Struct, frozen=True, gc=False):
+class _Error(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     error: Failure
+
+
+_decode_error = msgspec.json.Decoder(_Error).decode
 
 
 def tool_message(result: ToolResult[object]) -> ToolMessage:
@@ -53,9 +74,29 @@ def tool_message(result: ToolResult[object]) -> ToolMessage:
     return ToolMessage(result.id, result.name, encode_json(_Error(failure)).decode(), failed=True)
 
 
-class History(Sequence[HistoryMessage]):
+def told_failure(content: str) -> Failure | None:
+    """The failure that stands in `content`, as `tool_message` writes it; None if none does."""
+    if not content.startswith('{"error":'):
+        return None
+    try:
+        failure = _decode_error(content).error
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return failure if failure.code in CODES else None
+
+
+def told_result(message: ToolMessage) -> ToolResult[Any]:
+    """The result that `message` tells of. How often and how long it ran was not told."""
+    if not message.failed:
+        return ToolResult(message.id, message.name, message.content)
+    failure = told_failure(message.content) or Failure("failed", message.content)
+    return ToolResult(message.id, message.name, failure=failure)
+
+
+class History(Spoken, Sequence[HistoryMessage]):
     """The first `length` messages of a list that only grows: a snapshot that is made in constant time."""
 
+    _word: ClassVar[str] = "history"
     __slots__ = ("_length", "_messages")
 
     def __init__(self, messages: list[HistoryMessage], length: int | None = None) -> None:

@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from .events import Reply, Usage
 from .failures import Failure
-from .history import HistoryMessage
-from .tools import ToolCall, ToolResult, ToolSpec
+from .history import HistoryMessage, Opaque
+from .tools import Mended, ToolCall, ToolResult, ToolSpec
 
 A = TypeVar("A")
 
@@ -64,12 +64,16 @@ class SelectTools(Request[ToolsSelected], frozen=True, tag="select_tools", gc=Fa
 
 
 class Completed(Message, frozen=True, tag="completed", gc=False):
-    """What the model said. `finish` is one of: stop, calls, length, filtered, refused."""
+    """What the model said. `finish` is one of: stop, calls, length, filtered, refused.
+
+    `opaque` is for the provider that made it, and goes into the history with the rest.
+    """
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     usage: Usage = Usage()
     finish: str = "stop"
+    opaque: tuple[Opaque, ...] = ()
 
 
 class SendAll(Message, frozen=True, tag="send_all", gc=False):
@@ -131,9 +135,10 @@ class RunBatch(Request[BatchEnded], frozen=True, tag="run_batch", gc=False):
 
 
 class CallChecked(Message, frozen=True, tag="call_checked", gc=False):
-    """The call may run. `arguments` is None where they stand as they were."""
+    """The call may run. `arguments` is None where they stand as they were; else `mended` says what was changed."""
 
     arguments: str | None = None
+    mended: tuple[Mended, ...] = ()
 
 
 class CheckCall(Request[CallChecked], frozen=True, tag="check_call", gc=False):
@@ -144,11 +149,15 @@ class CheckCall(Request[CallChecked], frozen=True, tag="check_call", gc=False):
 
 
 class CallEnded(Message, frozen=True, tag="call_ended", gc=False):
-    """How a tool's run ended: JSON text, or a failure. `worker` is the process that ran it."""
+    """How a tool's run ended: JSON text, or a failure. `worker` is the process that ran it.
+
+    `mended` is what that process changed in the arguments.
+    """
 
     content: str | None = None
     failure: Failure | None = None
     worker: str = ""
+    mended: tuple[Mended, ...] = ()
 
 
 class CallTool(Request[CallEnded], frozen=True, tag="call_tool", gc=False):
@@ -160,6 +169,18 @@ class CallTool(Request[CallEnded], frozen=True, tag="call_tool", gc=False):
     attempt: int = 1
     events: bool = False
     number: int = 0
+
+
+class ToolLoaded(Message, frozen=True, tag="tool_loaded", gc=False):
+    """A lazy tool is there now: as itself, or, if it turned out to be several, as these."""
+
+    specs: tuple[ToolSpec, ...]
+
+
+class LoadTool(Request[ToolLoaded], frozen=True, tag="load_tool", gc=False):
+    """To a lazy tool: be there. Only to who announced that it is lazy."""
+
+    tool: str
 
 
 class Announce(Message, frozen=True, tag="announce", gc=False):

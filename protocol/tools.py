@@ -1,25 +1,47 @@
 """The words for tools: what one is (`ToolSpec`), what is asked of it (`ToolCall`), what came of it (`ToolResult`)."""
 
-from typing import Any, Generic, TypeVar
+import math
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from .failures import Failure, raised
+from .spoken import Spoken, SpokenTool
+from .standins import read, sent
 
 T_co = TypeVar("T_co", covariant=True)
 
-encode_json = msgspec.json.Encoder().encode
+encode_json = msgspec.json.Encoder(enc_hook=sent).encode
 
 
-class ToolSpec(Struct, frozen=True, omit_defaults=True, gc=False):
+def unwritten(value: object) -> bool:
+    """Whether `value` holds a number that stands in JSON as null: NaN, or an infinity."""
+    todo: list[Any] = [msgspec.to_builtins(value, enc_hook=repr)]  # whatever is text already has no number in it
+    while todo:
+        part = todo.pop()
+        if isinstance(part, float) and not math.isfinite(part):
+            return True
+        if isinstance(part, dict):
+            todo.extend(part.values())
+        elif isinstance(part, (list, tuple, set)):
+            todo.extend(part)
+    return False
+
+
+class ToolSpec(SpokenTool, Struct, frozen=True, omit_defaults=True, gc=False):
     """A tool as everybody but its owner sees it.
 
     `parameters` and `returns` are JSON Schema 2020-12. `timeout` is in seconds, for one call. Tools that share a
     non-empty `object` are methods of one served object: their calls run one at a time, in the order asked.
     `writes` and `reads` name resources: a call waits for earlier calls of its response that write what it touches,
-    or read what it writes. An `exclusive` call runs alone in its response.
+    or read what it writes. An `exclusive` call runs alone in its response. `version` is its author's, in any form.
+    `lazy` is "" for a tool that is there; else its code is loaded when it is first needed: `called`, or already when
+    it is first `selected` for a model. Until then the rest is what was announced of it. `lenient` says whether
+    arguments that do not fit may be mended; None leaves it to whoever runs the call.
     """
+
+    _word: ClassVar[str] = "tool"
 
     name: str
     description: str = ""
@@ -33,6 +55,9 @@ class ToolSpec(Struct, frozen=True, omit_defaults=True, gc=False):
     exclusive: bool = False
     writes: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    version: str = ""
+    lazy: str = ""
+    lenient: bool | None = None
 
     @property
     def repeatable(self) -> bool:
@@ -45,12 +70,14 @@ class ToolSpec(Struct, frozen=True, omit_defaults=True, gc=False):
         return bool(self.object or self.exclusive or self.writes or self.reads)
 
 
-class ToolCall(Struct, frozen=True, omit_defaults=True, gc=False):
+class ToolCall(Spoken, Struct, frozen=True, omit_defaults=True, gc=False):
     """One call as a model, or a program, asks for it.
 
     `arguments` is JSON text as a model wrote it (it may be malformed), or a mapping, which is encoded when the
     call is handed over, so that nobody shares it. `after` names calls of the same batch to wait for, by id.
     """
+
+    _word: ClassVar[str] = "call"
 
     id: str
     name: str
@@ -58,16 +85,39 @@ class ToolCall(Struct, frozen=True, omit_defaults=True, gc=False):
     after: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """The arguments as JSON text. Raises TypeError for what JSON can't carry."""
-        return self.arguments if isinstance(self.arguments, str) else encode_json(self.arguments).decode()
+        """The arguments as JSON text. Raises TypeError or ValueError for what JSON can't carry."""
+        if isinstance(self.arguments, str):
+            return self.arguments
+        text = encode_json(self.arguments)
+        if b"null" in text and unwritten(self.arguments):
+            raise ValueError("they hold a NaN or an infinity")
+        return text.decode()
 
 
-class ToolResult(Struct, Generic[T_co], frozen=True, omit_defaults=True, gc=False):
+class Mended(Struct, frozen=True, omit_defaults=True, gc=False):
+    """One thing in a call's arguments that was changed before its tool got them: where, why, from what to what.
+
+    `pointer` is a JSON Pointer into the arguments as the tool got them. `before` and `after` are JSON text, shortened;
+    "" where nothing stood, or stands.
+    """
+
+    pointer: str
+    what: str
+    before: str = ""
+    after: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.pointer or 'at the top'}: {self.what}, {self.before} -> {self.after or 'left out'}"
+
+
+class ToolResult(Spoken, Struct, Generic[T_co], frozen=True, omit_defaults=True, gc=False):
     """How one call ended: `content` (JSON text) or a `failure`, never both, never neither.
 
     `seconds` is the time from its start to its end; `worker` the process that ran it ("" for a call that was
-    refused before it started); `attempts` how often it was started.
+    refused before it started); `attempts` how often it was started; `mended` what was changed in its arguments.
     """
+
+    _word: ClassVar[str] = "result"
 
     id: str
     name: str
@@ -76,6 +126,7 @@ class ToolResult(Struct, Generic[T_co], frozen=True, omit_defaults=True, gc=Fals
     attempts: int = 1
     seconds: float = 0.0
     worker: str = ""
+    mended: tuple[Mended, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -102,11 +153,11 @@ class TypedResult(ToolResult[T_co], frozen=True, gc=False):
 
     def decoded(self, content: str) -> T_co:
         """`content` as a value of the declared type."""
-        value: T_co = msgspec.json.decode(content, type=self.type, strict=False)
+        value: T_co = msgspec.json.decode(content, type=self.type, strict=False, dec_hook=read)
         return value
 
 
 def typed(result: ToolResult[Any], kind: Any) -> TypedResult[Any]:
     """`result` with a value of the type `kind`."""
     told = (result.id, result.name, result.content, result.failure, result.attempts, result.seconds, result.worker)
-    return TypedResult(*told, kind)
+    return TypedResult(*told, result.mended, kind)

@@ -3,6 +3,8 @@
     SELECTING ── ToolsSelected ──▶ COMPLETING ── Completed with calls ──▶ CALLING ── BatchEnded ──▶ COMPLETING …
                                         └─ Completed without ──▶ ENDED
 
+Before a model is asked again the tools may have changed: COMPLETING ── ToolsChanged ──▶ SELECTING.
+
 A `Turn` knows no clock and sends nothing. It appends to the history, which is valid after every step and at every
 instant between: no call stands in it without its result once `close` was called.
 """
@@ -10,6 +12,8 @@ instant between: no call stands in it without its result once `close` was called
 import math
 from collections.abc import Callable
 from typing import Any, TypedDict
+
+from msgspec import Struct
 
 from .events import Reply, Usage
 from .failures import Effect, Failure, failed
@@ -43,8 +47,15 @@ class Phase:
 
 NOTHING = Usage()
 
+
+class ToolsChanged(Struct, frozen=True, gc=False):
+    """Heard before a model is asked: the tools in reach are others than when they were selected."""
+
+
+CHANGED = ToolsChanged()
+
 Command = SelectTools | Complete | RunBatch | TurnEnded
-Heard = ToolsSelected | Completed | SendAll | BatchEnded | Failure
+Heard = ToolsSelected | Completed | SendAll | BatchEnded | Failure | ToolsChanged
 
 REPEATS = 3
 """How often in a row the model actor may ask for everything: it forgets only where memory is short."""
@@ -108,6 +119,7 @@ class Turn:
         "repeats",
         "results",
         "rounds",
+        "text",
         "told",
         "usage",
     )
@@ -115,6 +127,7 @@ class Turn:
     def __init__(self, offer: Offer, *, events: bool = False) -> None:
         self.offer = offer
         self.events = events
+        self.text = ""
         self.phase = Phase.ENDED
         self.digest = ""
         self.rounds = 0
@@ -127,9 +140,9 @@ class Turn:
 
     def start(self, text: str) -> Command:
         """The user says `text`."""
+        self.text = text
         self.offer.history.append(UserMessage(text))
-        self.phase = Phase.SELECTING
-        return SelectTools(text, self.offer.patterns, tuple(self.offer.used))
+        return self._select()
 
     def step(self, heard: Heard) -> Command:
         """What to say after `heard`. Raises KeyError for what can't be heard in this phase."""
@@ -164,6 +177,10 @@ class Turn:
         self.phase = Phase.ENDED
         return TurnEnded(Reply(text, ended, tuple(self.results), self.usage, self.rounds, failure))
 
+    def _select(self, _heard: ToolsChanged = CHANGED) -> SelectTools:
+        self.phase = Phase.SELECTING
+        return SelectTools(self.text, self.offer.patterns, tuple(self.offer.used))
+
     def _complete(self) -> Complete:
         offer = self.offer
         self.phase = Phase.COMPLETING
@@ -182,7 +199,7 @@ class Turn:
         usage = heard.usage
         if usage.input_tokens or usage.output_tokens:
             self.usage = self.usage + usage
-        offer.history.append(AssistantMessage(heard.text, heard.calls))
+        offer.history.append(AssistantMessage(heard.text, heard.calls, heard.opaque))
         if not heard.calls:
             return self.end(FINISHED.get(heard.finish, "answered"), heard.text)
         self.open = heard.calls
@@ -247,6 +264,7 @@ STEPS: dict[tuple[str, type], Callable[[Turn, Any], Command]] = {
     (Phase.SELECTING, ToolsSelected): Turn._selected,  # noqa: SLF001 - the table is part of the class
     (Phase.COMPLETING, Completed): Turn._completed,  # noqa: SLF001 - as above
     (Phase.COMPLETING, SendAll): Turn._send_all,  # noqa: SLF001 - as above
+    (Phase.COMPLETING, ToolsChanged): Turn._select,  # noqa: SLF001 - as above
     (Phase.CALLING, BatchEnded): Turn._ended,  # noqa: SLF001 - as above
     (Phase.SELECTING, Failure): Turn._fail,  # noqa: SLF001 - as above
     (Phase.COMPLETING, Failure): Turn._fail,  # noqa: SLF001 - as above

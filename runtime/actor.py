@@ -101,15 +101,24 @@ class Cell:
         if not isinstance(self.actor, Gone):
             self.actor = actor
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits at the door."""
+        return self.mailbox is not None and bool(self.mailbox.waiting)
+
     def dismiss(self) -> None:
         """Answer everybody who waits that the actor is unreachable. Those who are in hand may still ask it."""
         if self.mailbox is not None:
             self.mailbox.dismiss(f"{self.key} was stopped")
 
-    def stop(self) -> None:
-        """End what the actor does by itself, and close the door."""
+    def retire(self) -> None:
+        """End what the actor does by itself. Whoever was let in, or waits, is answered all the same."""
         for stop in self.stops:
             stop()
+
+    def stop(self) -> None:
+        """End what the actor does by itself, and close the door."""
+        self.retire()
         self.close(f"{self.key} was stopped")
 
     async def deliver_in_time(self, payload: bytes, progress: Progress) -> bytes:

@@ -10,6 +10,7 @@ import math
 import secrets
 import sys
 import traceback
+from datetime import UTC, datetime
 from logging import getLogger
 
 import anyio
@@ -18,6 +19,7 @@ from msgspec.structs import replace
 
 from ..protocol.envelope import NO_BYTES, encode
 from ..protocol.failures import CallFailed, Effect, Failure, ToolwireError, failed
+from ..protocol.retryable import later
 
 log = getLogger("toolwire")
 
@@ -105,7 +107,8 @@ def failure_of(error: BaseException, effect: Effect = "none") -> Failure:
         return plain(replace(error.failure, effect=effect))  # it is the effect of another call, which this one made
     if isinstance(error, ToolwireError):
         return plain(error.failure)
-    return failed("failed", shown(error), effect, type=type(error).__name__)
+    retryable, after = later(error, datetime.now(UTC))
+    return Failure("failed", shown(error), effect, retryable, after, {"type": type(error).__name__})
 
 
 def fault(where: str, error: BaseException) -> Failure:

@@ -1,7 +1,7 @@
 """The actor system: spawns actors on a bus, supervises them, stops them. It knows no tool and no model."""
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +15,7 @@ from ..protocol.subjects import Kind, subject
 from .actor import Actor, Cell
 from .alarms import Alarms
 from .border import ends_program, is_cancellation, is_ours, log, traced
-from .bus.contract import Bus, Stop
+from .bus.contract import Bus, Progress, Stop
 from .context import Context, outside
 from .deadline import Clock, loop_clock
 from .supervisor import RestartPolicy, Supervisor
@@ -27,27 +27,58 @@ BREATH = 0.001
 class Ref:
     """An actor that was spawned: where it is heard, and how to stop it."""
 
-    __slots__ = ("_stops", "addresses", "cell")
+    __slots__ = ("before", "cell", "replaced", "stops")
 
-    def __init__(self, cell: Cell, addresses: tuple[str, ...], stops: list[Stop]) -> None:
+    def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        self.addresses = addresses
-        self._stops = stops
+        self.stops: dict[str, Stop] = {}
+        self.before: list[Cell] = []
+        self.replaced = False
 
     def __repr__(self) -> str:
         return f"<Ref {type(self.cell.actor).__name__} {self.cell.key}>"
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it is heard."""
+        return tuple(self.stops)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The actor, and those that stood in its place before and still have somebody waiting."""
+        return (self.cell, *self.before)
+
     async def withdraw(self) -> None:
         """Take no new message from the bus. Those that run go on; those that wait are answered `unreachable`."""
-        stops, self._stops = self._stops, []
-        for stop in stops:
+        stops, self.stops = self.stops, {}
+        for stop in stops.values():
             await stop()
-        self.cell.dismiss()
+        for cell in self.cells:
+            cell.dismiss()
 
     async def stop(self) -> None:
-        """Take no new message. Those that run go on; those that wait are answered `unreachable`."""
+        """Take no new message. Those that run go on; those that wait are answered `unreachable`.
+
+        One in whose place another stands has nothing to stop: what it was sent ends there.
+        """
+        if self.replaced:
+            return
         await self.withdraw()
-        self.cell.stop()
+        for cell in self.cells:
+            cell.stop()
+
+
+class Place:
+    """An address that is served here. The actor behind it may change while the bus goes on bringing messages."""
+
+    __slots__ = ("ref",)
+
+    def __init__(self, ref: Ref) -> None:
+        self.ref = ref
+
+    def deliver(self, payload: bytes, progress: Progress) -> Awaitable[bytes]:
+        """Hand a message to whoever is there now."""
+        return self.ref.cell.deliver_in_time(payload, progress)
 
 
 class ActorSystem:
@@ -66,12 +97,12 @@ class ActorSystem:
         self.scope: type[anyio.CancelScope]
         self.tasks: TaskGroup
         self.open = False
-        self._refs: dict[str, Ref] = {}
+        self._places: dict[str, Place] = {}
         self._ended_by: BaseException | None = None
         self._breathe_at = 0.0
 
     def __repr__(self) -> str:
-        return f"<ActorSystem {self.bus.url} [actors: {len(self._refs)}]>"
+        return f"<ActorSystem {self.bus.url} [actors: {len(self._places)}]>"
 
     async def __aenter__(self) -> Self:
         self.clock = loop_clock()
@@ -88,7 +119,7 @@ class ActorSystem:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         self.open = False
-        refs = list(self._refs.values())
+        refs = [place.ref for place in self._places.values()]
         with anyio.CancelScope(shield=True):
             for ref in reversed(refs):
                 await ref.withdraw()
@@ -102,7 +133,8 @@ class ActorSystem:
                 await self.bus.__aexit__(kind, error, trace)  # what runs may end, and ask others here for it
             finally:
                 for ref in refs:
-                    ref.cell.stop()
+                    for cell in ref.cells:
+                        cell.stop()
         if self._ended_by is not None:
             raise self._ended_by
         return swallowed if ours else None
@@ -137,8 +169,8 @@ class ActorSystem:
         bus, and the same bytes), else its address.
         """
         address = self.address(kind, name, instance)
-        ref = self._refs.get(address)
-        return ref.cell if ref is not None and kind in self.local else address
+        place = self._places.get(address)
+        return place.ref.cell if place is not None and kind in self.local else address
 
     def context(self, seconds: float | None = None) -> Context:
         """The context of somebody who is no actor."""
@@ -160,41 +192,62 @@ class ActorSystem:
         *addresses: str,
         shared: frozenset[str] = frozenset(),
         policy: RestartPolicy = RestartPolicy(),  # noqa: B008 - an immutable value
+        key: str = "",
     ) -> Ref:
         """Start an actor, heard at `addresses`; those in `shared` may be served by other ends too.
 
-        Given a factory, a crashed actor is built anew by it; given an instance, its state stays as it is. Raises
-        Misuse if one of the addresses is taken in this process.
+        Given a factory, a crashed actor is built anew by it; given an instance, its state stays as it is. `key` is
+        what it is called in failures, its first address unless said otherwise. Raises Misuse if one of the addresses
+        is taken in this process.
         """
         if not self.open:
             raise Misuse(failed("unreachable", "the runtime is closed"))
         factory = None if isinstance(actor, Actor) else actor
         instance = actor if isinstance(actor, Actor) else actor()
-        cell = Cell(self, instance, addresses[0])
-        stops: list[Stop] = []
-        ref = Ref(cell, addresses, stops)
+        cell = Cell(self, instance, key or addresses[0])
+        ref = Ref(cell)
         for address in addresses:
-            if address in self._refs:
+            if address in self._places:
                 raise Misuse(failed("conflict", f"{address} is served here already"))
-        self._refs.update(dict.fromkeys(addresses, ref))  # nobody else may take them meanwhile
+        self._places.update({address: Place(ref) for address in addresses})  # nobody else may take them meanwhile
         has_run = type(instance).run is not Actor.run
         if factory is not None or has_run:
             Keeper(self, cell, factory, Supervisor(policy)).keep(has_run=has_run)
         try:
             for address in addresses:
-                stop = await self.bus.serve(address, cell.deliver_in_time, shared=address in shared)
-                stops.append(self._forgetting(address, stop))
+                stop = await self.bus.serve(address, self._places[address].deliver, shared=address in shared)
+                ref.stops[address] = self._forgetting(address, stop)
         except BaseException:
             for address in addresses:
-                self._refs.pop(address, None)
+                self._places.pop(address, None)
             with anyio.CancelScope(shield=True):
                 await ref.stop()
             raise
         return ref
 
+    def serves(self, address: str) -> bool:
+        """Whether an actor of this process is heard there."""
+        return address in self._places
+
+    def hand_over(self, addresses: Iterable[str], ref: Ref) -> None:
+        """From now on `ref` is heard at `addresses`, each of which is served here; no message is missed between.
+
+        What the actors that stood there were sent before ends there. Raises KeyError for what is not served here.
+        """
+        for address in addresses:
+            place = self._places[address]
+            old, place.ref = place.ref, ref
+            ref.stops[address] = old.stops.pop(address)
+            ref.replaced = False
+            if not old.stops:
+                old.replaced = True
+                old.cell.retire()
+                ref.before += [cell for cell in (*old.before, old.cell) if cell is not ref.cell and cell.awaited]
+                old.before = []
+
     def _forgetting(self, address: str, stop: Stop) -> Stop:
         def forget() -> Awaitable[None]:
-            self._refs.pop(address, None)
+            self._places.pop(address, None)
             return stop()
 
         return forget

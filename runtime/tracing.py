@@ -89,6 +89,12 @@ class Tracing:
         # A model may make up a name of any length.
         return Recorded(self._started(f"execute_tool {call.name[:NAMED]}", trail, attributes), context, trail)
 
+    def recovery(self, call: ToolCall, context: "Context", code: str) -> "Recorded":
+        """The span of asking a model about a call that failed with `code`. Its name is not one of the conventions."""
+        trail = context.whose()
+        attributes = {"toolwire.recovery.of": code, "gen_ai.tool.name": call.name[:NAMED]}
+        return Recorded(self._started(f"recover {call.name[:NAMED]}", trail, attributes), context, trail)
+
     def _started(self, name: str, trail: Trail, attributes: dict[str, Any]) -> "Span":
         assert self._tracer is not None  # noqa: S101 - whoever makes spans has asked `listens`
         return self._tracer.start_span(name, _parent(trail), attributes=attributes)
@@ -115,6 +121,10 @@ class Recorded:
         if kind is not None:
             self.failed(Failure("cancelled" if not issubclass(kind, Exception) else "internal", kind.__name__))
         self.span.end()
+
+    def recovered(self, outcome: str) -> None:
+        """What came of a recovery: `corrected`, `advised` or `nothing`."""
+        self.span.set_attribute("toolwire.recovery.outcome", outcome)
 
     def ended(self, result: ToolResult[Any]) -> ToolResult[Any]:
         """How the call ended."""

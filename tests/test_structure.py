@@ -25,7 +25,20 @@ LAYERS = {
 IMPURE = {
     *("anyio", "asyncio", "concurrent", "logging", "multiprocessing", "os", "queue", "random", "secrets", "select"),
     *("selectors", "shutil", "signal", "sniffio", "socket", "ssl", "subprocess", "tempfile", "threading", "time"),
-    *("trio", "urllib.request", "http", "nats", "openai", "opentelemetry", "uvloop", "rich", "cyclopts"),
+    *(
+        "trio",
+        "urllib.request",
+        "http",
+        "nats",
+        "openai",
+        "anthropic",
+        "google",
+        "mcp",
+        "opentelemetry",
+        "uvloop",
+        "rich",
+        "cyclopts",
+    ),
 }
 """What protocol/ must not know: event loops, clocks, chance, files, the network."""
 
@@ -37,6 +50,7 @@ LATE = {
     "nats": "costly, and not needed in memory",
     "jsonschema": "costly, and only where a refusal has to be explained",
     "jsonschema_specifications": "comes with jsonschema",
+    "json_repair": "costly, and only where repairs are switched on",
     "docstring_parser": "costly, and not needed where nothing is decorated",
     ".runtime.bus.nats": "costly, and not needed in memory",
     ".runtime.bus.embedded": "the same",

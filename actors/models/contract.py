@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from msgspec import Struct
 
 from ...protocol.events import ReasoningDelta, TextDelta, Usage
-from ...protocol.history import HistoryMessage
+from ...protocol.history import HistoryMessage, Opaque
 from ...protocol.tools import ToolCall, ToolSpec
 
 
@@ -36,13 +36,15 @@ class ModelRequest(Struct, frozen=True):
 class ModelReply(Struct, frozen=True):
     """What a model said: text, calls, or both.
 
-    `finish` is one of: stop, calls, length (cut off), filtered, refused.
+    `finish` is one of: stop, calls, length (cut off), filtered, refused. `opaque` is for the provider that made it:
+    the history keeps it, and the next request holds it again.
     """
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     usage: Usage = Usage()
     finish: str = "stop"
+    opaque: tuple[Opaque, ...] = ()
 
 
 ModelEvent = TextDelta | ReasoningDelta | ModelReply

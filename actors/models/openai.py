@@ -20,15 +20,10 @@ from anyio import CancelScope, move_on_after
 from anyio.lowlevel import current_token
 
 from ...protocol.failures import Failure, Misuse, ToolwireError, failed
-from ...protocol.formats.openai import (
-    Answer,
-    Speech,
-    answer_from_openai,
-    message_to_openai,
-    tool_names,
-    tool_to_openai,
-)
+from ...protocol.formats.contract import Answer
+from ...protocol.formats.openai import message_to_openai, tool_names, tool_to_openai
 from ...protocol.formats.openai_failures import failure_from_openai
+from ...protocol.formats.openai_speech import Speech, answer_from_openai
 from ...protocol.formats.sse import EventStream
 from ...protocol.tools import encode_json
 from .contract import ModelEvent, ModelReply, ModelRequest

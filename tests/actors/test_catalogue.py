@@ -82,6 +82,48 @@ def test_the_version_grows_only_when_something_changes() -> None:
     assert catalogue.version == before + 3
 
 
+def test_what_this_end_serves_is_a_change_of_its_own() -> None:
+    catalogue = Catalogue(lambda name, instance: f"{name}@{instance}", "here")
+    catalogue.add(ToolSpec("a"), "there")
+    before = catalogue.version
+    catalogue.add(ToolSpec("a"), "here")
+    assert catalogue.version == before + 1
+    catalogue.add(ToolSpec("a"), "here")
+    assert catalogue.version == before + 1
+    catalogue.remove("a", "here")
+    assert catalogue.version == before + 2
+
+
+def test_another_actor_of_this_end_takes_over_where_the_spec_stays_the_same() -> None:
+    doors = iter("xyz")
+    catalogue = Catalogue(lambda _name, _instance: next(doors), "here")
+    for door in "xy":
+        catalogue.add(ToolSpec("a"), "here")
+        assert catalogue.entries["a"].targets == [(door, "here")]
+
+
+def test_lazy_tools_are_known_until_they_are_loaded() -> None:
+    catalogue = new_catalogue("a")
+    catalogue.add(ToolSpec("b", lazy="selected"), "here")
+    catalogue.add(ToolSpec("c", lazy="called"), "here")
+    assert catalogue.unloaded == {"b"}
+    catalogue.add(ToolSpec("b", "Real."), "here")
+    assert catalogue.unloaded == set()
+    catalogue.add(ToolSpec("b", lazy="selected"), "here")
+    assert catalogue.unloaded == {"b"}
+    catalogue.forget("here")
+    assert catalogue.unloaded == set()
+
+
+def test_what_somebody_has_loaded_is_not_lazy_because_another_has_not() -> None:
+    catalogue = new_catalogue("a")
+    catalogue.add(ToolSpec("a", lazy="selected"), "there")
+    assert catalogue["a"] == ToolSpec("a")
+    assert catalogue.entries["a"].instances == ["here", "there"]
+    catalogue.add(ToolSpec("a", "Real."), "there")
+    assert catalogue["a"].description == "Real."
+
+
 def test_an_index_is_told_of_all_that_is_and_of_every_change() -> None:
     told = Told()
     catalogue = new_catalogue("a")

@@ -1,6 +1,7 @@
 """What can be served, under which names; and what is refused, saying why."""
 
 import functools
+from functools import partialmethod
 from typing import Any, ClassVar
 
 import anyio
@@ -8,6 +9,7 @@ import pytest
 
 from toolwire import Misuse, Runtime, ToolCall, ToolError, tool
 from toolwire.actors.serving import described, methods, offering, tool_of
+from toolwire.protocol.naming import PLAIN, naming
 
 pytestmark = pytest.mark.anyio
 
@@ -84,8 +86,8 @@ class Counter:
         raise ToolError("not now")
 
 
-def names(thing: object, prefix: str = "") -> list[str]:
-    return sorted(offering(thing, prefix, "i").tools)
+def names(thing: object, prefix: str = "", namespace: str = "") -> list[str]:
+    return sorted(offering(thing, naming(prefix, namespace), "i").tools)
 
 
 def test_each_public_method_is_a_tool() -> None:
@@ -94,7 +96,7 @@ def test_each_public_method_is_a_tool() -> None:
 
 def test_if_any_is_marked_only_the_marked_ones() -> None:
     assert names(Marked()) == ["begin"]
-    assert offering(Marked(), "", "i").tools["begin"].spec.read_only
+    assert offering(Marked(), PLAIN, "i").tools["begin"].spec.read_only
 
 
 def test_a_prefix_is_put_before_each() -> None:
@@ -103,13 +105,31 @@ def test_a_prefix_is_put_before_each() -> None:
     assert names(plain, "car") == ["car_plain"]
 
 
+def test_a_namespace_stands_before_a_dot_and_outermost() -> None:
+    assert names(alone, namespace="car") == ["car.alone"]
+    assert names(Marked(), "old", "home.car") == ["home.car.old_begin"]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 300, "a\nb", " a", "\ud800", "a\x00"])
+def test_a_name_that_nothing_can_have_is_refused(name: str) -> None:
+    with pytest.raises(Misuse, match=r"test_serving\.plain: "):
+        offering(tool(name=name)(plain), PLAIN, "i")
+
+
+@pytest.mark.parametrize("name", ["a.b", "get weather", "$JS.API.>", "größe", "class", "*", "x" * 256])
+async def test_a_name_that_providers_refuse_is_none_the_worse(name: str) -> None:
+    async with Runtime() as runtime:
+        await runtime.serve(tool(name=name)(plain))
+        assert (await runtime.call(name, {"x": 5})).value == 5
+
+
 def test_methods_of_one_object_share_its_door_and_objects_do_not() -> None:
-    one, two = offering(Files(), "", "i"), offering(Files(), "", "i")
-    owners = [{spec.object for spec in each.specs} for each in (one, two)]
+    one, two = offering(Files(), PLAIN, "i"), offering(Files(), PLAIN, "i")
+    owners = [{spec.object for spec in each.specs.values()} for each in (one, two)]
     assert all(len(owner) == 1 for owner in owners)
     assert owners[0] != owners[1]
     assert one.limit == 1
-    assert offering(alone, "", "i").specs[0].object == ""
+    assert offering(alone, PLAIN, "i").specs["alone"].object == ""
 
 
 def test_functions_partials_and_bound_methods() -> None:
@@ -125,13 +145,13 @@ class Empty:
 @pytest.mark.parametrize("thing", [object(), Empty(), Empty], ids=str)
 def test_what_has_nothing_to_serve_is_refused(thing: object) -> None:
     with pytest.raises(Misuse, match="no public method to serve"):
-        offering(thing, "", "i")
+        offering(thing, PLAIN, "i")
 
 
 @pytest.mark.parametrize("thing", [5, "text", []], ids=repr)
 def test_nor_is_a_value_a_tool(thing: object) -> None:
     with pytest.raises(Misuse):
-        offering(thing, "", "i")
+        offering(thing, PLAIN, "i")
 
 
 def test_two_methods_of_one_name_are_refused() -> None:
@@ -143,7 +163,7 @@ def test_two_methods_of_one_name_are_refused() -> None:
         def two(self) -> None: ...
 
     with pytest.raises(Misuse, match=r"'same' is served twice: by .*Twice\.one and by .*Twice\.two"):
-        methods(Twice(), "", "o")
+        methods(Twice(), PLAIN, "o")
 
 
 def test_where_a_tool_comes_from() -> None:
@@ -239,3 +259,58 @@ async def test_a_class_that_crashes_on_and_on_is_unreachable_and_takes_nobody_al
         assert set(codes) == {"internal", "unreachable"}
         assert (await runtime.call(alone, {"x": 3})).value == 3
         assert set(runtime.tools) == {"crash", "alone"}
+
+
+class Kinds:
+    """Methods of every kind."""
+
+    @classmethod
+    @tool
+    def above(cls, x: int) -> str:
+        return f"{cls.__name__} {x}"
+
+    @tool
+    @classmethod
+    def below(cls, x: int) -> str:
+        return f"{cls.__name__} {x}"
+
+    @staticmethod
+    @tool
+    def static_above(x: int) -> str:
+        return f"static {x}"
+
+    @tool
+    @staticmethod
+    async def static_below(x: int) -> str:
+        return f"static {x}"
+
+
+class Unmarked:
+    def base(self, x: int, times: int) -> int:
+        return x * times
+
+    double = partialmethod(base, times=2)
+
+    @classmethod
+    def made(cls, x: int) -> str:
+        return f"{cls.__name__} {x}"
+
+
+class Called:
+    async def __call__(self, x: int) -> int:
+        return x
+
+
+async def test_methods_of_every_kind_are_served() -> None:
+    async with Runtime() as runtime:
+        await runtime.serve(Kinds(), Unmarked, Called())
+        told = [
+            (await runtime.call(name, {"x": 2})).value for name in ("above", "below", "static_above", "static_below")
+        ]
+        assert told == ["Kinds 2", "Kinds 2", "static 2", "static 2"]
+        assert [(await runtime.call(name, {"x": 2})).value for name in ("double", "made", "Called")] == [
+            4,
+            "Unmarked 2",
+            2,
+        ]
+        assert list(runtime.tools["double"].parameters["properties"]) == ["x"]

@@ -1,14 +1,17 @@
 """The decorator: what a function becomes as a tool, and what it stays."""
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import msgspec
 import pytest
+from pydantic import BaseModel, Field
 
-from toolwire import Context, Misuse, Tool, tool
+from toolwire import Context, Misuse, Runtime, Tool, tool
 from toolwire.actors.tool import CONCURRENCY, encoded
 from toolwire.protocol.failures import Failure
 from toolwire.protocol.tools import ToolSpec
@@ -47,6 +50,10 @@ async def bare(city: str, units: Literal["c", "f"] = "c") -> Weather:
 )
 def optioned(context: Context, text: str) -> int:
     return len(text)
+
+
+class Model(BaseModel):
+    x: int = Field(serialization_alias="y")
 
 
 class Printer:
@@ -173,7 +180,85 @@ def test_an_object_whose_call_is_async_and_a_partial() -> None:
         return x + y
 
     assert tool(Caller()).is_async
-    assert list(tool(partial(add, y=1)).spec.parameters["required"]) == ["x"]
+    assert list(tool(partial(add, y=1)).spec.parameters["properties"]) == ["x"]
+
+
+class Clerk:
+    @classmethod
+    @tool
+    def above(cls, x: int) -> str:
+        return f"{cls.__name__} {x}"
+
+    @tool
+    @classmethod
+    def below(cls, x: int) -> str:
+        return f"{cls.__name__} {x}"
+
+    @staticmethod
+    @tool
+    def static_above(x: int) -> int:
+        return x
+
+    @tool
+    @staticmethod
+    def static_below(x: int) -> int:
+        return x
+
+
+def test_class_methods_and_static_methods_whatever_stands_above() -> None:
+    clerk = Clerk()
+    assert (clerk.above(1), clerk.below(2), Clerk.below(3)) == ("Clerk 1", "Clerk 2", "Clerk 3")
+    assert (clerk.static_above(4), clerk.static_below(5), Clerk.static_below(6)) == (4, 5, 6)
+    for made in (clerk.below, clerk.static_above, clerk.static_below):
+        assert isinstance(made, Tool)
+        assert list(made.spec.parameters["properties"]) == ["x"]
+
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+
+def run(arguments: dict[str, Any]) -> int:
+    return int(arguments["a"])
+
+
+async def test_from_a_schema() -> None:
+    made = Tool.from_schema("run.it", "Runs it.", SCHEMA, run, read_only=True, timeout=2.0, concurrency=1)
+    assert made.spec == ToolSpec("run.it", "Runs it.", SCHEMA, {"type": "integer"}, read_only=True, timeout=2.0)
+    assert (made({"a": 1}), made.concurrency, made.checker.schema) == (1, 1, SCHEMA)
+    async with Runtime() as runtime:
+        await runtime.serve(made)
+        assert (await runtime.call(made, {"a": 1})).value == 1
+        refused = (await runtime.call("run.it", {"a": "x"})).failure
+        assert refused is not None
+        assert (refused.code, refused.details["errors"][0]["pointer"]) == ("invalid_arguments", "/a")
+
+
+def test_from_no_schema() -> None:
+    with pytest.raises(Misuse, match="'dict' is no type"):
+        Tool.from_schema("run", "", {"type": "dict"}, run)
+    with pytest.raises(Misuse, match="run: timeout must be more than 0 s"):
+        Tool.from_schema("run", "", SCHEMA, run, timeout=0)
+
+
+def test_options_hold_whether_they_stand_above_or_beside() -> None:
+    def plain(x: int) -> int:
+        return x
+
+    above, beside = tool(timeout=3.0, version="2")(plain), tool(plain, timeout=3.0, version="2")
+    assert (
+        above.spec
+        == beside.spec
+        == ToolSpec("plain", "", above.spec.parameters, {"type": "integer"}, timeout=3.0, version="2")
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [(Path("a/b"), '"a/b"'), (deque([1]), "[1]"), ({"a": PurePosixPath("c")}, '{"a":"c"}'), (Model(x=1), '{"y":1}')],
+    ids=str,
+)
+def test_a_result_that_json_carries_with_some_help(value: object, content: str) -> None:
+    assert encoded(value, 1_000) == content
 
 
 class Rude:
@@ -213,3 +298,17 @@ def test_a_result_that_is_too_large() -> None:
     assert (failure.code, failure.effect) == ("too_large", "done")
     assert failure.details == {"size": 1_001, "limit": 1_000}
     assert encoded("x" * 998, 1_000) == f'"{"x" * 998}"'
+
+
+async def test_a_schema_in_a_known_dialect_is_normalised_if_asked() -> None:
+    schema = {"type": "dict", "properties": {"rate": {"type": "float"}}, "required": ["rate"]}
+
+    async def double(arguments: dict[str, Any]) -> float:
+        return float(2 * arguments["rate"])
+
+    with pytest.raises(Misuse):
+        Tool.from_schema("double", "Twice the rate.", schema, double)
+    made = Tool.from_schema("double", "Twice the rate.", schema, double, normalise=True)
+    async with Runtime() as runtime:
+        await runtime.serve(made)
+        assert (await runtime.call(made, {"rate": 1.5})).value == 3.0

@@ -12,7 +12,7 @@ from toolwire.runtime.system import ActorSystem
 
 pytestmark = pytest.mark.anyio
 
-CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+CITY = {"type": "object", "properties": {"city": {"type": "string"}, "n": {"type": "integer"}}, "required": ["city"]}
 
 
 async def checked(tool: str, arguments: str) -> CallChecked | str:
@@ -46,3 +46,11 @@ async def test_a_tool_that_is_not_known_here_is_left_to_its_owner() -> None:
 
 async def test_a_schema_that_is_none_is_refused() -> None:
     assert await checked("broken", "{}") == "invalid_call"
+
+
+@pytest.mark.parametrize(("arguments", "meant"), [('{"city": "P", "n": "5"}', '{"city":"P","n":5}')])
+async def test_what_was_meant_is_told(arguments: str, meant: str) -> None:
+    checked_call = await checked("weather", arguments)
+    assert isinstance(checked_call, CallChecked)
+    assert checked_call.arguments == meant
+    assert [m.what for m in checked_call.mended] == ["a number in quotes"]

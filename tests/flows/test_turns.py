@@ -294,7 +294,7 @@ async def test_a_model_that_says_no_reply_fails(bus: Any, valid: Any) -> None:
 def forgetful(runtime: Runtime, chat: Any) -> None:
     """Let the model actor of `chat` forget all, and from now on remember one conversation only."""
     door = chat._conversation._asks[Complete]
-    cell = runtime.system._refs[door].cell if isinstance(door, str) else door
+    cell = runtime.system._places[door].ref.cell if isinstance(door, str) else door
     assert isinstance(cell.actor, ModelActor)
     cell.actor.memory = Memory(conversations=1, offers=1)
 

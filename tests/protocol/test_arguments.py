@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 
 from toolwire.protocol.arguments import LARGEST, LISTED, Checker, parse
-from toolwire.protocol.explanation import MOST, SHOWN, explain, pointer
+from toolwire.protocol.explanation import MOST, Explainer
 from toolwire.protocol.failures import Failure, Misuse
 from toolwire.protocol.soundness import HEAVIEST
+from toolwire.protocol.wording import SHOWN, pointer
 
 CALLS = Path(__file__).parents[1] / "data" / "bfcl_single" / "calls.jsonl"
 
@@ -259,7 +260,7 @@ def test_no_explanation_fetches_either() -> None:
     with nobody_calls() as url:
         schema = {"properties": {"a": {"$ref": url}}, "$schema": url, "$id": url + "/id", "required": ["b"]}
         with pytest.raises(Exception, match="Unresolvable"):
-            explain(schema, {"a": 1})
+            Explainer(schema).explain({"a": 1})
         assert told({"$schema": url, "type": "object", "required": ["b"]}, {}) == [("", 'the required key "b"', "{}")]
 
 
@@ -304,7 +305,7 @@ RUNAWAYS: list[tuple[str, Any, Any]] = [
 def test_no_explanation_runs_away(schema: Any, value: Any) -> None:
     checker, text = Checker(schema), json.dumps(value)
     checker.judge("[]")
-    explain({"type": "null"}, 1)  # what is imported late is there now
+    Explainer({"type": "null"}).explain(1)  # what is imported late is there now
     began = time.perf_counter()
     failure = checker.judge(text)
     assert time.perf_counter() - began < 2.0, "about 0.1 s where it was written; without a bound 4 s to for ever"

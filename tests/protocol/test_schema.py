@@ -4,22 +4,30 @@ import enum
 import functools
 import json
 import timeit
-from collections.abc import Callable
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from inspect import Parameter, Signature
+from pathlib import Path
 from types import GenericAlias
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict, Union
+from uuid import UUID
 
+import attrs
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
+from pydantic import BaseModel, Field
 
 from toolwire.protocol.agreement import Schema
 from toolwire.protocol.arguments import Checker
 from toolwire.protocol.failures import Misuse
-from toolwire.protocol.schema import describe
+from toolwire.protocol.schema import Inject, describe, untyped
+from toolwire.protocol.tools import encode_json
 
 
 class Unit(enum.Enum):
@@ -59,6 +67,37 @@ class Circle(Struct, tag="circle", frozen=True):
 class Square(Struct, tag="square", frozen=True):
     side: float
     marks: dict[str, float] = {}
+
+
+@dataclass(frozen=True)
+class Card:
+    number: int
+
+
+class Share(enum.Enum):
+    HALF = 0.5
+    WHOLE = 1.0
+    NONE = None
+
+
+class Model(BaseModel):
+    name: str
+    side: float = 1.0
+    number: int | None = None
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"] = "cat"
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"] = "dog"
+    name: str = ""
+
+
+@attrs.define
+class Seat:
+    row: int = attrs.field(validator=attrs.validators.ge(0))
 
 
 class Filled:
@@ -136,7 +175,7 @@ def test_what_is_omitted_is_left_to_the_function() -> None:
     assert properties["limits"]["default"] == []
     assert properties["unit"]["default"] == "celsius"
     assert properties["how"] == {}, "a default that is no JSON is not told"
-    assert signature.keywords(signature.decode('{"query": "a"}')) == {"query": "a"}
+    assert signature.read('{"query": "a"}') == {"query": "a", "limits": []}
     all_given = signature.decode('{"query": "a", "limits": [1], "unit": "fahrenheit", "how": null}')
     assert signature.keywords(all_given) == {"query": "a", "limits": [1], "unit": Unit.FAHRENHEIT, "how": None}
 
@@ -229,6 +268,19 @@ def test_docstrings_in_three_styles(documentation: str) -> None:
     assert signature.parameters["properties"]["name"]["description"] == "Its name."
 
 
+def test_a_mutable_default_is_told_and_copied_for_each_call() -> None:
+    def collect(into: list[int] = [1], by: dict[str, list[int]] = {"a": []}) -> None:  # noqa: B006
+        into.append(2)
+        by["a"].append(3)
+
+    signature = describe(collect)
+    assert [signature.parameters["properties"][name]["default"] for name in ("into", "by")] == [[1], {"a": []}]
+    for _ in range(2):
+        values = signature.read("{}")
+        assert values == {"into": [1], "by": {"a": []}}
+        collect(**values)
+
+
 def test_annotations_may_be_strings_also_of_locals() -> None:
     @dataclass
     class Local:
@@ -244,8 +296,9 @@ def test_annotations_may_be_strings_also_of_locals() -> None:
     def other(b: "Local") -> None: ...
 
     with pytest.raises(Misuse, match=r"other\(\) writes the parameter 'b' as Local, which can't be resolved"):
-        describe(other)
-    assert describe(other, names=locals()).parameters["$defs"]["Local"]["type"] == "object"
+        describe(other, names={})
+    for described in (describe(other), describe(other, names=locals())):
+        assert described.parameters["$defs"]["Local"]["type"] == "object"
 
 
 def test_methods_partials_and_callables_leave_out_what_is_bound() -> None:
@@ -266,8 +319,9 @@ def test_methods_partials_and_callables_leave_out_what_is_bound() -> None:
     for function in (desk.book, Desk.book, desk, Desk.open, Desk.close):
         assert list(describe(function).parameters["properties"]) == ["seat"]
     assert describe(desk.book).description == "Book a seat."
-    half = describe(functools.partial(get_weather, days=2))
+    half = describe(functools.partial(functools.partial(get_weather, days=2), units="celsius"))
     assert half.name == "get_weather"
+    assert list(half.parameters["properties"]) == ["city"], "what is bound by name is no model's choice"
     assert "Paris" in half.parameters["properties"]["city"]["description"]
 
 
@@ -280,16 +334,89 @@ def test_what_the_runtime_fills_is_not_shown() -> None:
     assert signature.keywords(signature.decode('{"a": 1}')) == {"a": 1}
 
 
+class Db:
+    """What a process provides."""
+
+
+def test_what_is_injected_is_not_shown() -> None:
+    def look(
+        q: str, db: Annotated[Db, Inject], other: Annotated[str, Inject()] = "x", n: Annotated[int, "How many"] = 1
+    ) -> None: ...
+
+    signature = describe(look)
+    assert signature.injected == {"db": Db, "other": str}
+    assert signature.needed == ("db",)
+    assert list(signature.parameters["properties"]) == ["q", "n"]
+    assert signature.read('{"q": "a"}') == {"q": "a"}
+
+
+def test_what_is_yielded_is_the_result() -> None:
+    async def count(n: int) -> AsyncIterator[int]:
+        yield n
+
+    def promised(n: int) -> AsyncIterator[int]:
+        return count(n)
+
+    async def silent(n: int):  # type: ignore[no-untyped-def]  # that is the point
+        yield n
+
+    functions: list[Any] = [count, promised, silent, get_weather]
+    assert [(s.streams, s.result, s.returns) for s in map(describe, functions)] == [
+        (True, int, {"type": "integer"}),
+        (True, int, {"type": "integer"}),
+        (True, Any, None),
+        (False, dict[str, float], {"type": "object", "additionalProperties": {"type": "number"}}),
+    ]
+
+
+def test_a_schema_that_is_given_is_what_the_dict_fits() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+    def run(arguments: dict[str, Any], context: Filled, db: Annotated[Db, Inject], more: int = 1) -> str: ...  # type: ignore[empty-body]
+
+    signature = untyped("run", "Run.", schema, run, fills=(Filled,))
+    assert (signature.parameters, signature.returns) == (schema, {"type": "string"})
+    assert (signature.filled, signature.injected) == ({"context": Filled}, {"db": Db})
+    assert signature.read('{"a": 1, "b": 2}') == {"arguments": {"a": 1, "b": 2}}
+    for wrong in ("{}", '{"a": "x"}', "[]", "{", ""):
+        with pytest.raises(msgspec.ValidationError):
+            signature.read(wrong)
+
+
 def many(*values: int) -> None: ...
+def run_on_dict(arguments: dict[str, Any]) -> None: ...
+def run_on_two(one: Any, other: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("schema", "function", "said"),
+    [
+        ({"type": "array"}, run_on_dict, "the arguments of a tool are an object, not 'array'"),
+        ({"type": "dict"}, run_on_dict, "'dict' is no type"),
+        ({"type": "object"}, lambda: None, "has to take one dict of arguments"),
+        ({"type": "object"}, run_on_two, "has to take one dict of arguments"),
+        ({"type": "object"}, many, "takes variadic positional parameters (values)"),
+    ],
+)
+def test_a_schema_that_can_not_be_a_tools_is_refused(schema: Schema, function: Any, said: str) -> None:
+    with pytest.raises(Misuse) as refused:
+        untyped("run", "", schema, function)
+    assert said in refused.value.failure.message
+
+
 def named(**values: int) -> None: ...
 def positional(a: int, /) -> None: ...
 def dunder(__a: int) -> None: ...  # noqa: PYI063 - as code of before Python 3.8 has it
 def strange(a: int, b: complex) -> None: ...
-def nested(a: dict[str, list[object]]) -> None: ...
-def two_arrays(a: list[int] | tuple[int, int]) -> None: ...
+def nested(a: dict[str, list[complex]]) -> None: ...
+def strange_union(a: str | complex) -> None: ...
 def lists_in_set(a: set[list[int]]) -> None: ...  # type: ignore[type-var, unused-ignore]
 def odd_keys(a: dict[tuple[int, int], int]) -> None: ...
 def nowhere(a: "Nowhere") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+def yielding(a: int) -> Iterator[int]:
+    yield a
+
+
 def gives(a: int) -> Callable[[], int]: ...  # type: ignore[empty-body]
 
 
@@ -301,8 +428,9 @@ def gives(a: int) -> Callable[[], int]: ...  # type: ignore[empty-body]
         (positional, "positional() takes positional-only parameters (a)"),
         (dunder, "dunder() has a parameter '__a'"),
         (strange, "strange() writes the parameter 'b' as complex, which has no JSON Schema"),
-        (nested, "nested() writes the parameter 'a' as dict[str, list[object]], which has no JSON Schema"),
-        (two_arrays, "two_arrays() writes the parameter 'a' as list[int] | tuple[int, int], which has no JSON Schema"),
+        (nested, "nested() writes the parameter 'a' as dict[str, list[complex]], which has no JSON Schema"),
+        (strange_union, "strange_union() writes the parameter 'a' as str | complex, which has no JSON Schema"),
+        (yielding, "yielding() is a generator that is not async"),
         (lists_in_set, "lists_in_set() writes the parameter 'a' as set[list[int]], which has no JSON Schema"),
         (odd_keys, "odd_keys() writes the parameter 'a' as dict[tuple[int, int], int], which has no JSON Schema"),
         (nowhere, "nowhere() writes the parameter 'a' as Nowhere, which can't be resolved"),
@@ -373,6 +501,15 @@ LEAVES: list[Any] = [
     dict,
     set,
     Annotated[int, Meta(ge=0, le=9)],
+    Path,
+    Share,
+    Literal[True, Unit.CELSIUS],
+    Place | Card,
+    deque[int],
+    OrderedDict[str, float],
+    Counter[str],
+    Model,
+    Model | Place,
 ]
 
 types = st.recursive(
@@ -385,6 +522,8 @@ types = st.recursive(
         inner.map(lambda t: tuple[t, ...]),  # type: ignore[valid-type]
         st.tuples(inner, inner).map(lambda both: GenericAlias(tuple, both)),
         inner.map(lambda t: t if t in {None, Any} else t | None),
+        st.tuples(inner, inner).map(lambda both: Union[both]),  # noqa: UP007 - of what was drawn
+        inner.map(lambda t: deque[t]),  # type: ignore[valid-type]
     ),
     max_leaves=4,
 )
@@ -469,7 +608,93 @@ def test_every_schema_is_one_that_providers_take(kind: Any) -> None:
     assert json.loads(json.dumps(schema)) == schema
 
 
+# Types with values of theirs, also of those whose texts a schema can only hint at by `format`.
+Pair = tuple[Any, st.SearchStrategy[Any]]
+OWN: list[Pair] = [
+    (str, st.text()),
+    (int, st.integers(-(2**63), 2**63)),
+    (float, st.floats(allow_nan=False, allow_infinity=False)),
+    (bool, st.booleans()),
+    (None, st.none()),
+    (bytes, st.binary()),
+    (datetime, st.datetimes(timezones=st.just(UTC) | st.none())),
+    (date, st.dates()),
+    (time, st.times()),
+    (timedelta, st.timedeltas(timedelta(days=-999), timedelta(days=999))),
+    (UUID, st.uuids()),
+    (Decimal, st.decimals(allow_nan=False, allow_infinity=False)),
+    (Path, st.sampled_from([Path("a"), Path("/a/b.txt"), Path()])),
+    (Unit, st.sampled_from(Unit)),
+    (Level, st.sampled_from(Level)),
+    (Share, st.sampled_from(Share)),
+    (Literal["a", True, Unit.CELSIUS], st.sampled_from(["a", True, Unit.CELSIUS])),
+    (Place, st.builds(Place, st.text(), st.tuples(st.just(0.5), st.just(1.0)), st.just([Place("b")]))),
+    (Circle, st.builds(Circle, st.integers(0, 9), st.just({1: 2}))),
+    (Point, st.builds(Point, st.integers(0, 9))),
+    (Address, st.just({"street": "a"}) | st.just({"street": "b", "number": 2})),
+    (Seat, st.builds(Seat, st.integers(0, 9))),
+    (Model, st.builds(Model, name=st.text(), number=st.none() | st.integers(0, 9))),
+    (Annotated[Cat | Dog, Field(discriminator="kind")], st.builds(Cat) | st.builds(Dog)),
+]
+HASHED: list[Pair] = [pair for pair in OWN if pair[0] in (str, int, date, UUID, Path, Unit, Share)]
+KEYS: list[Pair] = [pair for pair in OWN if pair[0] in (str, int, date, datetime, UUID, Path, Unit)]
+
+
+def either(one: Pair, other: Pair) -> Pair:
+    return (Union[one[0], other[0]], one[1] | other[1])  # noqa: UP007 - the same
+
+
+def made(pair: Pair, *origins: Any) -> st.SearchStrategy[Pair]:
+    """Collections of one pair's values."""
+    kind, values = pair
+    tuples = (GenericAlias(tuple, (kind, ...)), st.lists(values, max_size=3).map(tuple))
+    return st.sampled_from(
+        [(GenericAlias(o, (kind,)), st.lists(values, max_size=3).map(o)) for o in origins] + [tuples]
+    )
+
+
+def mapped(key: Pair, value: Pair) -> Pair:
+    return (GenericAlias(dict, (key[0], value[0])), st.dictionaries(key[1], value[1], max_size=3))
+
+
+def beside(one: Pair, other: Pair) -> Pair:
+    return (GenericAlias(tuple, (one[0], other[0])), st.tuples(one[1], other[1]))
+
+
+typed_values = st.recursive(
+    st.sampled_from(OWN) | st.sampled_from(HASHED).flatmap(lambda pair: made(pair, set, frozenset)),
+    lambda inner: st.one_of(
+        inner.flatmap(lambda pair: made(pair, list, deque)),
+        st.builds(mapped, st.sampled_from(KEYS), inner),
+        st.builds(beside, inner, inner),
+        st.builds(either, inner, inner),
+    ),
+    max_leaves=4,
+)
+
+
+@given(typed_values, st.data())
+def test_a_schema_accepts_what_its_function_accepts(pair: Pair, data: st.DataObject) -> None:
+    kind, values = pair
+    signature = described(kind)
+    text = encode_json({"it": data.draw(values)}).decode()
+    assert Checker(signature.parameters).judge(text) is None
+    again = encode_json({"it": signature.read(text)["it"]})
+    assert Checker(signature.parameters).judge(again) is None
+
+
+@pytest.mark.parametrize(("kind", "values"), [pair for pair in OWN if pair[0] is not None], ids=lambda v: str(v)[:40])
+@given(st.data())
+def test_what_was_encoded_is_decoded_to_the_same(
+    kind: Any, values: st.SearchStrategy[Any], data: st.DataObject
+) -> None:
+    value = data.draw(values)
+    assert described(kind).read(encode_json({"it": value}))["it"] == value
+
+
 DIFFERENCES: list[tuple[str, Any, str, bool, bool]] = [
+    ("what only a format says", date, '"soon"', True, False),
+    ("what only code can check", Seat, '{"row": -1}', True, False),
     ("a number that no float holds", float, "1" + "0" * 400, True, False),
     (
         "a set with bounds counts what is left of repeats",

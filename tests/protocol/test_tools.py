@@ -77,3 +77,10 @@ def test_values_do_not_change() -> None:
     result: ToolResult[object] = ToolResult("1", "t", "1")
     with pytest.raises(AttributeError):
         result.content = "2"  # type: ignore[misc]  # that is the point
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [1.0, -float("inf")], {"deep": {"er": float("nan")}}])
+def test_a_number_that_json_lacks_does_not_become_null(value: object) -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        ToolCall("a", "b", {"x": value}).text()
+    assert ToolCall("a", "b", {"x": None}).text() == '{"x":null}'

@@ -22,7 +22,7 @@ from toolwire.protocol.messages import (
     TurnEnded,
 )
 from toolwire.protocol.tools import ToolCall, ToolResult
-from toolwire.protocol.turn import REPEATS, STEPS, Command, Limits, Offer, Phase, Turn
+from toolwire.protocol.turn import CHANGED, REPEATS, STEPS, Command, Limits, Offer, Phase, ToolsChanged, Turn
 
 PHASES = ["selecting", "completing", "calling", "ended"]
 ENDS = {"answered", "rounds", "calls", "tokens", "time", "interrupted", "refused", "filtered", "failed"}
@@ -104,6 +104,7 @@ def test_a_turn_always_ends_with_a_valid_history(data: st.DataObject, limits: Li
     for n in range(3):
         turn = Turn(offer)
         command = turn.start(f"say {n}")
+        previous: type[Command] = SelectTools
         steps = 0
         while not isinstance(command, TurnEnded):
             waiting = unanswered(history)
@@ -111,9 +112,11 @@ def test_a_turn_always_ends_with_a_valid_history(data: st.DataObject, limits: Li
             assert bool(waiting) == (turn.phase == Phase.CALLING)
             if isinstance(command, Complete):
                 assert command.newer == tuple(history[command.known :])
-            command = turn.step(driver.answer(command))
+            changed = isinstance(command, Complete) and previous is not SelectTools and data.draw(st.booleans())
+            previous = type(command)
+            command = turn.step(CHANGED if changed else driver.answer(command))
             steps += 1
-            assert steps <= 2 + rounds * (REPEATS + 3)
+            assert steps <= 2 + rounds * (REPEATS + 3) * 3
         reply = command.reply
         assert turn.phase == Phase.ENDED
         assert unanswered(history) == []
@@ -282,6 +285,19 @@ def test_a_model_that_always_forgets_ends_the_turn() -> None:
     assert command.reply.failure.code == "model_failed"
 
 
+def test_before_a_model_is_asked_again_the_tools_may_be_selected_anew() -> None:
+    turn, command = opened({}, calls=1)
+    assert isinstance(command, RunBatch)
+    assert isinstance(turn.step(BatchEnded((result_of(command.calls[0]),))), Complete)
+    anew = turn.step(CHANGED)
+    assert isinstance(anew, SelectTools)
+    assert anew.query == turn.text
+    assert anew.used == ("t",)
+    command = turn.step(ToolsSelected(("new",), "other"))
+    assert isinstance(command, Complete)
+    assert (command.tools, command.newer) == ("other", tuple(turn.offer.history[command.known :]))
+
+
 def test_results_that_are_not_those_of_the_calls_end_the_turn() -> None:
     turn, command = opened({}, calls=2)
     assert isinstance(command, RunBatch)
@@ -298,6 +314,7 @@ HEARD: dict[type, Any] = {
     SendAll: SendAll(history=True, tools=True),
     BatchEnded: BatchEnded(()),
     Failure: failed("failed", "no"),
+    ToolsChanged: CHANGED,
 }
 
 

@@ -317,3 +317,81 @@ async def test_whoever_never_suspends_gives_the_loop_a_turn_in_time() -> None:
             if system.breathless():
                 await checkpoint()
     assert turns >= 5
+
+
+async def test_another_actor_takes_over_an_address_and_those_who_wait_are_served_by_the_old_one() -> None:
+    gate, inside = anyio.Event(), anyio.Event()
+
+    class Busy(Actor):
+        hears = Say
+        limit: ClassVar[int | None] = 1
+
+        async def receive(self, message: Say, context: Context) -> TurnEnded:
+            inside.set()
+            await gate.wait()
+            return TurnEnded(Reply("old"))
+
+    answered: list[str] = []
+
+    async def ask() -> None:
+        answered.append(await say(system, "hi"))
+
+    async with new_system() as system:
+        old = await system.spawn(Busy(), "a", "b")
+        new = await system.spawn(Counter(), key="c")
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(ask)
+            await inside.wait()
+            await anyio.wait_all_tasks_blocked()
+            system.hand_over(["a"], new)
+            assert (old.addresses, new.addresses) == (("b",), ("a",))
+            assert await say(system, "hi") == "1"
+            system.hand_over(["b"], new)
+            await old.stop()
+            assert await say(system, "hi", "b") == "2"
+            gate.set()
+        assert answered == ["old"] * 3
+        await new.stop()
+        assert not system.serves("a")
+        assert await say(system, "hi") == "unreachable"
+
+
+async def test_nobody_waits_at_a_door_that_was_taken_over_when_the_system_closes() -> None:
+    inside = anyio.Event()
+
+    class Stuck(Actor):
+        hears = Say
+        limit: ClassVar[int | None] = 1
+
+        async def receive(self, message: Say, context: Context) -> TurnEnded:
+            inside.set()
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    answered: list[str] = []
+
+    async def ask() -> None:
+        answered.append(await say(system, "hi"))
+
+    async with anyio.create_task_group() as tasks:
+        async with new_system() as system:
+            await system.spawn(Stuck(), "a")
+            with anyio.CancelScope() as first:
+                tasks.start_soon(ask)
+                await inside.wait()
+                tasks.start_soon(ask)
+                await anyio.wait_all_tasks_blocked()
+                system.hand_over(["a"], await system.spawn(Counter(), key="c"))
+                first.cancel()
+            system.bus.grace = 0.0  # type: ignore[attr-defined]  # the memory bus's own
+        assert answered == ["unreachable"]
+        tasks.cancel_scope.cancel()
+
+
+async def test_what_is_not_served_here_is_not_handed_over() -> None:
+    async with new_system() as system:
+        ref = await system.spawn(Counter(), "a")
+        with pytest.raises(KeyError):
+            system.hand_over(["b"], ref)
+        assert await say(system, "hi") == "1"

@@ -1,13 +1,15 @@
-"""`toolwire tools`: what can be called, and where it is served."""
+"""`toolwire tools`: what can be called, where it is served, and what a model will stumble over."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import msgspec
+from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
+from ....protocol.review import Review, review
 from ....protocol.tools import ToolSpec
 from ...wiring import Runtime
 from ..console import brief, output
@@ -16,24 +18,63 @@ from .options import Json, Namespace, Nats, Tools, joined
 
 FLAGS = ("read_only", "idempotent", "destructive", "exclusive")
 
+Check = Annotated[bool, Parameter(name="--check", help="Say what a model or a provider stumbles over.", negative="")]
+Strict = Annotated[bool, Parameter(name="--strict", help="As --check; exit 1 if anything was found.", negative="")]
 
-def tools(*, nats: Nats = None, namespace: Namespace = "default", tools: Tools = (), json: Json = False) -> int:
-    """List the tools in reach: what they take, what they say of themselves, where they are served."""
+
+def tools(
+    *,
+    nats: Nats = None,
+    namespace: Namespace = "default",
+    tools: Tools = (),
+    json: Json = False,
+    check: Check = False,
+    strict: Strict = False,
+) -> int:
+    """List the tools in reach: what they take, what they say of themselves, where they are served.
+
+    With --check: missing, one-word, over-long and double descriptions, parameters without one, names that providers
+    refuse, and how many characters each schema adds to a request.
+    """
 
     async def look() -> list[tuple[ToolSpec, list[str]]]:
         async with joined(nats, namespace, tools) as runtime:
             return [(spec, places(runtime, name)) for name, spec in sorted(runtime.tools.items())]
 
     found = anyio.run(look)
+    if not found and not json:
+        output(stderr=True).print("nobody serves a tool there")
+    elif check or strict:
+        return checked(review(spec for spec, _ in found), json=json, strict=strict)
+    elif json:
+        whole = [{**msgspec.to_builtins(spec), "where": where} for spec, where in found]
+        output().out(msgspec.json.encode(whole).decode())
+    else:
+        output().print(table(found))
+    return Exit.DONE
+
+
+def checked(found: Review, *, json: bool, strict: bool) -> int:
+    """Show what there is to mend."""
     out = output()
     if json:
-        whole = [{**msgspec.to_builtins(spec), "where": where} for spec, where in found]
-        out.out(msgspec.json.encode(whole).decode())
-    elif found:
-        out.print(table(found))
+        out.out(msgspec.json.encode(found).decode())
     else:
-        output(stderr=True).print("nobody serves a tool there")
-    return Exit.DONE
+        out.print(reviewed(found))
+    return Exit.FAILED if strict and found.found else Exit.DONE
+
+
+def reviewed(found: Review) -> Table:
+    """What there is to mend, as a person reads it: the tools with the longest schemas cost most."""
+    shown = Table(box=None, pad_edge=False, header_style="bold", show_footer=True, footer_style="bold")
+    shown.add_column("tool", f"{len(found.tools)} tools", overflow="fold")
+    shown.add_column("characters", f"{found.characters:,}", justify="right")
+    shown.add_column("to mend", f"{found.found} to mend" if found.found else "nothing to mend", overflow="fold")
+    for each in found.tools:
+        said = "\n".join(brief(finding.message, 200) for finding in each.findings)
+        name = brief(each.name) + (" (lazy)" if each.lazy else "")
+        shown.add_row(Text(name, "cyan"), f"{each.characters:,}", said)
+    return shown
 
 
 def places(runtime: Runtime, name: str) -> list[str]:
@@ -75,8 +116,11 @@ def kind(schema: Any) -> str:
 
 
 def flags(spec: ToolSpec) -> str:
-    """What a tool says of its effects, and how long a call may take."""
-    said = [flag for flag in FLAGS if getattr(spec, flag)]
+    """What a tool says of itself: its version, whether it is loaded, its effects, how long a call may take."""
+    said = [f"version {brief(spec.version, 20)}"] if spec.version else []
+    if spec.lazy:
+        said.append(f"lazy, until {spec.lazy}")
+    said += [flag for flag in FLAGS if getattr(spec, flag)]
     if spec.object:
         said.append("in order")
     if spec.timeout is not None:

@@ -404,6 +404,53 @@ def test_tools_are_listed_for_people_and_for_programs(toolwire: Toolwire, work: 
     ]
 
 
+POOR = '''
+from toolwire import lazy, tool
+
+@tool(name="weather.get", version="3")
+async def weather(city: str) -> str:
+    """Weather."""
+    return city
+
+@tool
+async def fine(city: str) -> str:
+    """The weather in a city.
+
+    Args:
+        city: Its name.
+    """
+    return city
+
+SOON = lazy("soon", lambda: fine, description="Comes only when it is called.", until="called")
+TOOLS = [weather, fine, SOON]
+'''
+
+
+def test_tools_are_checked(toolwire: Toolwire, work: Path) -> None:
+    (work / "poor.py").write_text(POOR)
+    said = toolwire("tools", "--check", "--tools", "poor:TOOLS")
+    assert said.code == 0
+    for words in ("soon (lazy)", "one word", "'city' has no description", "providers refuse the name", "3 to mend"):
+        assert words in said.out
+    found = toolwire("tools", "--check", "--json", "--strict", "--tools", "poor:TOOLS")
+    assert found.code == 1
+    assert found.json["found"] == 3
+    by_name = {each["name"]: [finding["code"] for finding in each["findings"]] for each in found.json["tools"]}
+    assert by_name == {"fine": [], "soon": [], "weather.get": ["name_refused", "one_word", "undescribed"]}
+    assert found.json["characters"] == sum(each["characters"] for each in found.json["tools"])
+    assert toolwire("tools", "--strict", "--tools", "poor:fine").code == 0
+    assert toolwire("tools", "--strict", "--tools", "poor:weather").code == 1
+
+
+def test_a_version_and_what_is_lazy_are_listed(toolwire: Toolwire, work: Path) -> None:
+    (work / "poor.py").write_text(POOR)
+    said = toolwire("tools", "--tools", "poor:TOOLS").out
+    assert "version 3" in said
+    assert "lazy, until called" in said
+    listed = {each["name"]: each for each in toolwire("tools", "--json", "--tools", "poor:TOOLS").json}
+    assert (listed["weather.get"]["version"], listed["soon"]["lazy"]) == ("3", "called")
+
+
 def test_a_setting_comes_from_the_strongest_place(toolwire: Toolwire, work: Path) -> None:
     def listed(*arguments: str, **more: str) -> list[str]:
         return [each["name"] for each in toolwire("tools", "--json", *arguments, **more).json]

@@ -16,6 +16,7 @@ from toolwire.protocol.history import (
     AssistantMessage,
     History,
     HistoryMessage,
+    Opaque,
     SystemMessage,
     ToolMessage,
     UserMessage,
@@ -170,7 +171,8 @@ async def test_a_stream_in_awkward_pieces(provider_of: Any, sse: Any, size: int,
         *deltas, reply = await heard(model, ModelRequest(ASKED, [WEATHER]))
     assert deltas == [ReasoningDelta("hm"), TextDelta("Grüße "), TextDelta("🌤!")]
     calls = (ToolCall("a", "get_weather", '{"city":"Orléans"}'), ToolCall("b", "now", "{}"))
-    assert reply == ModelReply("Grüße 🌤!", calls, Usage(7, 3), "calls")
+    opaque = (Opaque("openai", '{"reasoning_content":"hm"}'),)
+    assert reply == ModelReply("Grüße 🌤!", calls, Usage(7, 3), "calls", opaque)
     assert provider.bodies[0]["stream_options"] == {"include_usage": True}
 
 

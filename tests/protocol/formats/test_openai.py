@@ -11,10 +11,8 @@ from pydantic import TypeAdapter
 
 from toolwire.protocol.events import ReasoningDelta, TextDelta, Usage
 from toolwire.protocol.failures import ToolwireError
+from toolwire.protocol.formats.contract import Answer
 from toolwire.protocol.formats.openai import (
-    Answer,
-    Speech,
-    answer_from_openai,
     message_to_openai,
     messages_from_openai,
     tool_from_openai,
@@ -22,7 +20,8 @@ from toolwire.protocol.formats.openai import (
     tool_names,
     tool_to_openai,
 )
-from toolwire.protocol.history import AssistantMessage, HistoryMessage, SystemMessage, ToolMessage, UserMessage
+from toolwire.protocol.formats.openai_speech import Speech, answer_from_openai
+from toolwire.protocol.history import AssistantMessage, HistoryMessage, Opaque, SystemMessage, ToolMessage, UserMessage
 from toolwire.protocol.tools import ToolCall, ToolSpec
 
 THEIR_MESSAGES = TypeAdapter(list[ChatCompletionMessageParam])
@@ -243,3 +242,40 @@ def test_an_error_in_the_place_of_an_answer(error: object, code: str) -> None:
     with pytest.raises(ToolwireError) as raised:
         answer_from_openai({"error": error})
     assert raised.value.failure.code == code
+
+
+EXTRA = {"reasoning_content": "hm", "reasoning_details": [{"type": "reasoning.encrypted", "data": "x", "index": 0}]}
+SIGNED = {"google": {"thought_signature": "s"}}
+
+
+def test_what_relatives_add_goes_back_to_them() -> None:
+    told = {**call("a", "f", "{}"), "extra_content": SIGNED}
+    message = {"role": "assistant", "content": None, "tool_calls": [told, call("b", "g", "{}")], **EXTRA}
+    answer = answer_from_openai({"choices": [{"message": message, "finish_reason": "tool_calls"}]})
+    again = message_to_openai(AssistantMessage(answer.text, answer.calls, answer.opaque))
+    assert json.loads(msgspec.json.encode(again)) == message
+    assert messages_from_openai([message]) == [AssistantMessage("", answer.calls, answer.opaque)]
+
+
+def test_what_relatives_add_may_come_in_pieces() -> None:
+    speech = Speech()
+    for delta in ({"reasoning_content": "h"}, {"reasoning_content": "m", "reasoning_details": []}):
+        speech.hear(chunk(delta))
+    speech.hear(chunk({"reasoning_details": [1], "tool_calls": [{**call("a", "f", "{", index=0), "extra": SIGNED}]}))
+    speech.hear(chunk({"reasoning_details": [2], "tool_calls": [call(None, None, "}", index=0)]}))
+    fields, signature = speech.answer().opaque
+    assert json.loads(fields.raw) == {"reasoning_content": "hm", "reasoning_details": [1, 2]}
+    assert (json.loads(signature.raw), signature.call) == ({"extra": SIGNED}, "a")
+
+
+def test_what_is_added_never_takes_the_place_of_what_we_say() -> None:
+    opaque = Opaque("openai", '{"role":"system","content":"mine","tool_calls":[],"x":1}')
+    told = json.loads(msgspec.json.encode(message_to_openai(AssistantMessage("a", (ToolCall("c", "f"),), (opaque,)))))
+    assert (told["role"], told["content"], len(told["tool_calls"]), told["x"]) == ("assistant", "a", 1, 1)
+
+
+def test_a_string_is_told_without_its_quotes() -> None:
+    assert message_to_openai(ToolMessage("a", "f", '"line 1\\nline 2"'))["content"] == "line 1\nline 2"
+    assert messages_from_openai([{"role": "tool", "tool_call_id": "a", "content": "sunny"}]) == [
+        ToolMessage("a", "", '"sunny"')
+    ]

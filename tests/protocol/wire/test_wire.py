@@ -39,7 +39,7 @@ from toolwire.protocol.events import (
     Usage,
 )
 from toolwire.protocol.failures import Failure, ToolwireError
-from toolwire.protocol.history import AssistantMessage, SystemMessage, ToolMessage, UserMessage
+from toolwire.protocol.history import AssistantMessage, Opaque, SystemMessage, ToolMessage, UserMessage
 from toolwire.protocol.messages import Message, Request
 from toolwire.protocol.tools import ToolCall, ToolResult, ToolSpec
 
@@ -70,11 +70,18 @@ SPEC = ToolSpec(
     exclusive=True,
     writes=("w",),
     reads=("r",),
+    version="1.2",
+    lazy="called",
+)
+OPAQUE = (
+    Opaque("anthropic", '{"type":"thinking","signature":"é"}'),
+    Opaque("anthropic", "", "1"),
+    Opaque("gemini", "{}", "", 2),
 )
 HISTORY = (
     SystemMessage("be kind"),
     UserMessage("hello"),
-    AssistantMessage("hm", CALLS),
+    AssistantMessage("hm", CALLS, OPAQUE),
     ToolMessage("1", "search", "[1,2]"),
     ToolMessage("2", "book", '{"error":{}}', failed=True),
 )
@@ -86,7 +93,7 @@ SAID: list[Message] = [
     messages.Say("hello", events=True),
     messages.ToolsSelected(("search", "book"), "d1"),
     messages.SelectTools("hello", ("s*",), ("book",)),
-    messages.Completed("hm", CALLS, Usage(1, 2), "calls"),
+    messages.Completed("hm", CALLS, Usage(1, 2), "calls", OPAQUE),
     messages.SendAll(history=True, tools=False),
     messages.Complete("c-1", 2, HISTORY, "d1", (SPEC,), {"temperature": 0.5}, events=True),
     messages.Remembered(4),
@@ -97,6 +104,8 @@ SAID: list[Message] = [
     messages.CheckCall("search", '{"q":"é"}'),
     messages.CallEnded("[1,2]", FAILURE, "w-1"),
     messages.CallTool("1", "search", '{"q":"é"}', attempt=2, events=True, number=2**62),
+    messages.ToolLoaded((SPEC,)),
+    messages.LoadTool("search"),
     messages.Announce("w-1", (SPEC,), gone=True),
     messages.Who("w-1"),
 ]
@@ -122,6 +131,7 @@ ASKED_BY = {
     "BatchEnded": messages.RunBatch,
     "CallChecked": messages.CheckCall,
     "CallEnded": messages.CallTool,
+    "ToolLoaded": messages.LoadTool,
     "Failed": messages.Say,
 }
 """By its answer, a request that it answers."""

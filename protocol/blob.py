@@ -1,0 +1,91 @@
+"""Bytes inside a value: an image, a sound, a document that a tool returns, alone or anywhere in its result.
+
+In JSON a blob is `{"$blob": "image/png", "data": "<base64>", "name": "a.png"}`, where the name may be missing. Formats
+that carry bytes beside the text take the blobs out of it: `{"$blob": 0}` then keeps the place of the first.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct, field
+
+KEY = '"$blob"'
+"""Whoever holds a blob holds this text too; whoever does not is not looked through."""
+
+
+class Blob(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """Bytes with their media type (such as "image/png"), as a tool may return them."""
+
+    media_type: str = field(name="$blob")
+    data: bytes
+    name: str = ""
+
+
+class Parted(NamedTuple):
+    """A result in two parts: the JSON text of all but its blobs (None if it is one blob and no more), and the blobs."""
+
+    text: str | None
+    blobs: tuple[Blob, ...]
+
+
+def parted(content: str, carried: Callable[[str], bool]) -> Parted:
+    """`content`, a JSON text, with its blobs beside it. Those of a media type that is not carried are only named."""
+    if KEY not in content:
+        return Parted(content, ())
+    blobs: list[Blob] = []
+
+    def taken(blob: Blob) -> dict[str, Any]:
+        if not carried(blob.media_type):
+            return {"$blob": blob.media_type, "bytes": len(blob.data), "left_out": "it can't be told in this format"}
+        blobs.append(blob)
+        return {"$blob": len(blobs) - 1}
+
+    try:
+        value = _replaced(msgspec.json.decode(content), taken)
+    except (msgspec.DecodeError, RecursionError):
+        return Parted(content, ())
+    alone = len(blobs) == 1 and value == {"$blob": 0}
+    return Parted(None if alone else msgspec.json.encode(value).decode(), tuple(blobs))
+
+
+def joined(text: str | None, blobs: Sequence[Blob]) -> str:
+    """The JSON text whose parts these are. Blobs that have no place in it come after it, in a list."""
+    if not blobs:
+        return text or "null"
+    if text is None and len(blobs) == 1:
+        return msgspec.json.encode(blobs[0]).decode()
+    used: set[int] = set()
+
+    def put(node: dict[str, Any]) -> Any:
+        place = node.get("$blob")
+        if len(node) != 1 or type(place) is not int or not 0 <= place < len(blobs):
+            return None
+        used.add(place)
+        return blobs[place]
+
+    value = None if text is None else _walked(msgspec.json.decode(text), put)
+    rest = [blob for place, blob in enumerate(blobs) if place not in used]
+    if rest:
+        value = [*([] if text is None else [value]), *rest]
+    return msgspec.json.encode(value).decode()
+
+
+def _replaced(value: Any, taken: Callable[[Blob], dict[str, Any]]) -> Any:
+    def put(node: dict[str, Any]) -> Any:
+        if "$blob" not in node:
+            return None
+        try:
+            return taken(msgspec.convert(node, Blob))
+        except msgspec.ValidationError:
+            return None
+
+    return _walked(value, put)
+
+
+def _walked(value: Any, put: Callable[[dict[str, Any]], Any]) -> Any:
+    """`value` with what `put` gives in the place of objects; None leaves one as it is."""
+    if isinstance(value, dict):
+        found = put(value)
+        return {key: _walked(entry, put) for key, entry in value.items()} if found is None else found
+    return [_walked(entry, put) for entry in value] if isinstance(value, list) else value

@@ -1,0 +1,265 @@
+"""What a model of Anthropic Messages says, whole or as a stream of events, as an answer.
+
+Source: https://platform.claude.com/docs/en/build-with-claude/streaming, and the types of the SDK. An answer is a list
+of blocks. Text and calls are ours; thinking, its signature, and tools that Anthropic runs itself are kept as they came,
+or, where a block came in pieces, as the pieces say.
+"""
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ..events import ReasoningDelta, TextDelta, Usage
+from ..failures import ToolwireError
+from ..history import Opaque
+from ..tools import ToolCall, encode_json
+from .contract import Answer
+from .layout import opaque_of
+from .names import free_id
+from .openai_failures import SERVER_ERROR, failure_from_openai
+from .reading import Json, clean, decode_object, given, read, text_of
+
+PROVIDER = "anthropic"
+
+_STATUS = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": SERVER_ERROR,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+_FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "calls",
+    "refusal": "refused",
+    # A paused turn is as unfinished as one that is cut off: who asks for more gets it.
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "pause_turn": "length",
+}
+_OURS = {"text": {"type", "text"}, "tool_use": {"type", "id", "name", "input"}}
+_DIRECT = {"type": "direct"}
+
+
+class Block(Struct, frozen=True, gc=False):
+    """A block of a message, as far as it is looked at."""
+
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    id: str = ""
+    name: str = ""
+    input: Raw = Raw()
+
+
+_block = msgspec.json.Decoder(Block)
+
+
+class _Tokens(Struct, frozen=True, gc=False):
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class _Message(Struct, frozen=True, gc=False):
+    content: list[Raw] = []
+    stop_reason: str | None = None
+    usage: _Tokens | None = None
+    error: Json | None = None
+
+
+class _Delta(Struct, frozen=True, gc=False):
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    partial_json: str | None = None
+    citation: Any = None
+    stop_reason: str | None = None
+
+
+class _Event(Struct, frozen=True, gc=False):
+    type: str = ""
+    index: int = 0
+    message: Raw = Raw()
+    content_block: Raw = Raw()
+    delta: _Delta = _Delta()
+    usage: _Tokens | None = None
+    error: Json | None = None
+
+
+_events = msgspec.json.Decoder(_Event)
+_messages = msgspec.json.Decoder(_Message)
+
+
+def answer_from_anthropic(
+    message: object, names: Mapping[str, str] = {}, *, made_up: str = "call", taken: Container[str] = ()
+) -> Answer:
+    """A whole message as an answer; the parameters are those of Speech. Raises what Speech.hear raises."""
+    speech = Speech(names, made_up=made_up, taken=taken)
+    speech.hear_whole(read(message, _messages))
+    return speech.answer()
+
+
+class Speech:
+    """An answer while it is spoken: hears event after event, tells what is new, and at the end the whole.
+
+    The parameters are those of `openai_speech.Speech`.
+    """
+
+    def __init__(self, names: Mapping[str, str] = {}, *, made_up: str = "call", taken: Container[str] = ()) -> None:
+        self._names = names
+        self._made_up = made_up
+        self._taken = taken
+        self._blocks: dict[int, _Spoken] = {}
+        self._usage = _Tokens()
+        self._finish = ""
+
+    def hear(self, chunk: object) -> list[TextDelta | ReasoningDelta]:
+        """Take in one event, as JSON text or decoded.
+
+        Raises ToolwireError if it is an error, ValueError for what is no JSON, msgspec.ValidationError.
+        """
+        event = read(chunk, _events)
+        match event.type:
+            case "error":
+                raise ToolwireError(failure_from_openai(_status(event.error or {}), event.error))
+            case "message_start":
+                self.hear_whole(_messages.decode(event.message))
+            case "content_block_start":
+                spoken = self._blocks[event.index] = _Spoken(event.content_block.copy())
+                return spoken.beginning()
+            case "content_block_delta" if event.index in self._blocks:
+                return self._blocks[event.index].hear(event.delta)
+            case "message_delta":
+                self._finish = event.delta.stop_reason or self._finish
+                self._count(event.usage)
+        return []
+
+    def hear_whole(self, message: _Message) -> None:
+        """Take in a message, or the beginning of one. Raises ToolwireError if it is an error."""
+        if message.error:
+            raise ToolwireError(failure_from_openai(_status(message.error), message.error))
+        for index, raw in enumerate(message.content):
+            self._blocks[index] = _Spoken(raw.copy())
+        self._finish = message.stop_reason or self._finish
+        self._count(message.usage)
+
+    def answer(self) -> Answer:
+        """All that was said so far."""
+        calls: list[ToolCall] = []
+        pieces: list[Opaque] = []
+        used: set[str] = set()
+        finish = _FINISH.get(self._finish, "stop") if self._finish else ""
+        last = max(self._blocks, default=0)
+        for index, spoken in sorted(self._blocks.items()):
+            block = spoken.block
+            raw = spoken.raw()
+            if block.type == "tool_use":
+                nothing = "" if finish in {"", "length"} and index == last else "{}"
+                id_ = free_id(block.id, len(calls) + 1, used, self._taken, self._made_up)
+                calls.append(ToolCall(id_, self._names.get(block.name, block.name), spoken.arguments() or nothing))
+                pieces.append(Opaque(PROVIDER, raw if id_ == block.id else "", id_))
+            elif raw or spoken.text:
+                pieces.append(Opaque(PROVIDER, raw, text=len(spoken.text)))
+        if finish in {"stop", "calls"}:
+            finish = "calls" if calls else "stop"
+        said = "".join(spoken.text for _, spoken in sorted(self._blocks.items()))
+        told = self._usage
+        read_ = (told.input_tokens, told.cache_creation_input_tokens, told.cache_read_input_tokens)
+        usage = Usage(sum(tokens or 0 for tokens in read_), told.output_tokens or 0)
+        return Answer(said, tuple(calls), usage, finish, opaque_of(pieces))
+
+    def _count(self, usage: _Tokens | None) -> None:
+        """Take in tokens: those of a later event are of the whole message, and it may tell fewer kinds."""
+        if usage is not None:
+            counted = given(msgspec.structs.asdict(usage))
+            self._usage = msgspec.structs.replace(self._usage, **counted)
+
+
+class _Spoken:
+    """A block while it is spoken."""
+
+    __slots__ = ("_begun", "_changed", "_fields", "_input", "_words", "block")
+
+    def __init__(self, raw: Raw) -> None:
+        self._begun = raw
+        self.block = _block.decode(raw)
+        self._words = [clean(self.block.text or self.block.thinking or "")]
+        self._input: list[str] = []
+        self._fields: Json = {}
+        self._changed = False
+
+    @property
+    def text(self) -> str:
+        """What it says to the user."""
+        return "".join(self._words) if self.block.type == "text" else ""
+
+    def beginning(self) -> list[TextDelta | ReasoningDelta]:
+        return self._told(self._words[0])
+
+    def hear(self, delta: _Delta) -> list[TextDelta | ReasoningDelta]:
+        self._changed = True
+        if delta.partial_json is not None:
+            self._input.append(delta.partial_json)
+        if delta.signature is not None:
+            self._fields["signature"] = self._fields.get("signature", "") + delta.signature
+        if delta.citation is not None:
+            self._fields.setdefault("citations", []).append(delta.citation)
+        words = clean(delta.text or delta.thinking or "")
+        self._words.append(words)
+        return self._told(words)
+
+    def arguments(self) -> str:
+        """The arguments of a call as it wrote them; "" if it has said none."""
+        said = clean("".join(self._input)).strip()
+        begun = text_of(self.block.input) if bytes(self.block.input) else ""
+        return said or ("" if begun == "{}" else begun)
+
+    def raw(self) -> str:
+        """The block as JSON text; "" if our words say all of it."""
+        if self.block.type in _OURS and self._ours():
+            return ""
+        if not self._changed:
+            return text_of(self._begun)
+        fields: Json = {**decode_object(self._begun), **self._fields}
+        word = {"text": "text", "thinking": "thinking"}.get(self.block.type)
+        if word:
+            fields[word] = "".join(self._words)
+        if self._input:
+            # Torn input can't stand in a history: what had begun is told without it.
+            fields["input"] = _whole("".join(self._input)) or self.block.input
+        return encode_json(fields).decode()
+
+    def _ours(self) -> bool:
+        fields = given({**msgspec.json.decode(self._begun), **self._fields})
+        if fields.get("caller") == _DIRECT:
+            del fields["caller"]
+        return fields.keys() <= _OURS[self.block.type]
+
+    def _told(self, words: str) -> list[TextDelta | ReasoningDelta]:
+        if not words or self.block.type not in {"text", "thinking"}:
+            return []
+        return [TextDelta(words) if self.block.type == "text" else ReasoningDelta(words)]
+
+
+def _whole(text: str) -> Raw | None:
+    try:
+        decode_object(text)
+    except msgspec.DecodeError:
+        return None
+    return Raw(text.encode())
+
+
+def _status(error: Json) -> int:
+    """The HTTP status that an error without one would have had."""
+    return _STATUS.get(str(error.get("type")), SERVER_ERROR)

@@ -1,0 +1,72 @@
+"""What every format gives: our words told in theirs, and theirs heard as ours.
+
+- All are pure functions over plain JSON values. What is told is taken by the provider's own SDK; what is heard is read
+  leniently but typed: a shape that is nothing of the kind raises msgspec.ValidationError, and what has no word here
+  ValueError.
+- `x_from(x_to(value)) == value` for all that the format carries; docs/formats.md says what is lost.
+- A history told again to the provider that made it holds every block that is not ours to understand, byte for byte.
+  `messages_to` keeps such blocks as `msgspec.Raw`, which `encode_json` writes as they came; `history_to` gives plain
+  values instead, for somebody's SDK.
+- `names` leads from their names of tools to ours, where they differ: `Format.names.back(specs)`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from ..events import ReasoningDelta, TextDelta, Usage
+from ..history import History, HistoryMessage, Opaque
+from ..tools import ToolCall, ToolResult, ToolSpec
+from .names import Names
+from .strict import Rules
+
+NamesBack = Mapping[str, str]
+
+
+class Answer(NamedTuple):
+    """What a model said. `finish` is stop, calls, length, filtered or refused; "" if it did not come to its end."""
+
+    text: str
+    calls: tuple[ToolCall, ...]
+    usage: Usage
+    finish: str
+    opaque: tuple[Opaque, ...] = ()
+
+
+class Hearing(Protocol):
+    """An answer while it is spoken: hears piece after piece, tells what is new, and at the end the whole."""
+
+    def hear(self, chunk: object) -> list[TextDelta | ReasoningDelta]:
+        """Take in one piece of a stream, as JSON text or decoded.
+
+        Raises ToolwireError if it is an error, ValueError for what is no JSON, msgspec.ValidationError.
+        """
+        ...
+
+    def answer(self) -> Answer:
+        """All that was said so far."""
+        ...
+
+
+class ToolTo(Protocol):
+    """A tool in their words. `strict`: in their strict mode, if its schema allows that."""
+
+    def __call__(self, spec: ToolSpec, *, strict: bool = False) -> dict[str, Any]: ...
+
+
+class Format(NamedTuple):
+    """One vocabulary of others. `speech` makes a Hearing of a streamed answer; MCP has none. So it is with `rules`."""
+
+    name: str
+    names: Names
+    rules: Rules | None
+    tool_to: ToolTo
+    tool_from: Callable[[Any, NamesBack], ToolSpec]
+    call_to: Callable[[ToolCall], dict[str, Any]]
+    call_from: Callable[[Any, NamesBack], ToolCall]
+    result_to: Callable[[ToolResult[Any]], dict[str, Any]]
+    result_from: Callable[[Any, NamesBack], ToolResult[Any]]
+    messages_to: Callable[[Sequence[HistoryMessage]], Any]
+    history_to: Callable[[Sequence[HistoryMessage]], Any]
+    history_from: Callable[[Any, NamesBack], History]
+    answer_from: Callable[..., Answer]
+    speech: Callable[..., Hearing] | None = None

@@ -1,0 +1,57 @@
+"""Bytes inside results: taken out and put back in their places."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolwire.protocol.blob import Blob, joined, parted
+
+blobs = st.builds(Blob, st.sampled_from(["image/png", "a/b"]), st.binary(max_size=5), st.text(max_size=3))
+values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5) | blobs,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+)
+
+
+@given(values)
+def test_what_is_parted_is_joined(value: Any) -> None:
+    content = msgspec.json.encode(value).decode()
+    text, found = parted(content, lambda _: True)
+    assert json.loads(joined(text, found)) == json.loads(content)
+    if text is not None:
+        assert not any(msgspec.json.encode(blob).decode() in text for blob in found)
+
+
+def test_a_tool_may_return_one() -> None:
+    blob = Blob("image/png", b"x", "a.png")
+    content = msgspec.json.encode(blob).decode()
+    assert content == '{"$blob":"image/png","data":"eA==","name":"a.png"}'
+    assert msgspec.json.decode(content, type=Blob) == blob
+    assert parted(content, lambda _: True) == (None, (blob,))
+    assert parted(content, lambda kind: kind != "image/png") == (
+        '{"$blob":"image/png","bytes":1,"left_out":"it can\'t be told in this format"}',
+        (),
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["1", '{"$blob":"image/png"}', '{"$blob":7,"data":"eA=="}', '"$blob"', '{"$blob":"a","data":"?"}', '["$blob"'],
+)
+def test_what_is_no_blob_is_data(content: str) -> None:
+    text, found = parted(content, lambda _: True)
+    assert not found
+    assert text is not None
+    if content != '["$blob"':
+        assert json.loads(text) == json.loads(content)
+
+
+def test_blobs_without_a_place_come_last() -> None:
+    blob = Blob("image/png", b"x")
+    assert msgspec.json.decode(joined('"a"', [blob, blob])) == ["a", *[{"$blob": "image/png", "data": "eA=="}] * 2]
+    assert joined(None, []) == "null"
+    assert len(msgspec.json.decode(joined(None, [blob, blob]))) == 2
