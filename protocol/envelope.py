@@ -34,7 +34,7 @@ class Trail(Struct, frozen=True, array_like=True, gc=False):
     """What stays the same along a turn: whose it is, and the W3C trace context that it belongs to.
 
     `turn` is unique among all turns; outside of one it names whoever calls. `caller` is the application's own data
-    about who speaks, as JSON text.
+    about who speaks, as JSON text, `agent` the name of the agent whose turn it is.
     """
 
     conversation: str = ""
@@ -42,6 +42,7 @@ class Trail(Struct, frozen=True, array_like=True, gc=False):
     caller: str = ""
     traceparent: str = ""
     tracestate: str = ""
+    agent: str = ""
 
 
 class Envelope(Struct, Generic[B], frozen=True, array_like=True, gc=False):

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 from .failures import Failure
-from .tools import ToolResult
+from .tools import ToolCall, ToolResult
 
 
 class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -18,12 +18,27 @@ class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
         return Usage(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens)
 
 
+class Pending(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A call that waits for a person: what is to be done, why that is asked, and what to answer with.
+
+    `arguments` is JSON text, with the results that it takes in filled in. `token` stands for exactly this call, once,
+    for `seconds` from when it was made.
+    """
+
+    id: str
+    name: str
+    arguments: str
+    reason: str = ""
+    token: str = ""
+    seconds: float = 0.0
+
+
 class Reply(Struct, frozen=True, omit_defaults=True, gc=False):
     """How a turn ended.
 
     `ended` is one of: answered, rounds, calls, tokens, cost, time, interrupted, refused, filtered, failed, paused.
     `calls` holds the result of each call of the turn, in the order asked; `failure` says why a turn did not end
-    well. `rounds` counts how often the model was asked.
+    well. `rounds` counts how often the model was asked. `pending` are calls of a paused turn that wait for a person.
     """
 
     text: str
@@ -32,6 +47,7 @@ class Reply(Struct, frozen=True, omit_defaults=True, gc=False):
     usage: Usage = Usage()
     rounds: int = 0
     failure: Failure | None = None
+    pending: tuple[Pending, ...] = ()
 
 
 class TextDelta(Struct, frozen=True, tag_field="event", tag="text", gc=False):
@@ -79,6 +95,24 @@ class CallFinished(Struct, frozen=True, tag_field="event", tag="call_finished", 
     number: int = 0
 
 
+class CallSpoken(Struct, frozen=True, tag_field="event", tag="call_spoken", gc=False):
+    """The model has said all of a call, and may go on speaking. `position` counts the calls of its response from 0.
+
+    Told by a model to the conversation, which does not pass it on.
+    """
+
+    call: ToolCall
+    position: int
+    number: int = 0
+
+
+class ConfirmationWanted(Struct, frozen=True, tag_field="event", tag="confirmation_wanted", gc=False):
+    """A call waits for a person; others go on. `Chat.answer` is the answer."""
+
+    pending: Pending
+    number: int = 0
+
+
 class TurnFinished(Struct, frozen=True, tag_field="event", tag="turn_finished", gc=False):
     """The last event of a turn."""
 
@@ -86,4 +120,13 @@ class TurnFinished(Struct, frozen=True, tag_field="event", tag="turn_finished", 
     number: int = 0
 
 
-Event = TextDelta | ReasoningDelta | CallStarted | CallProgress | CallFinished | TurnFinished
+Event = (
+    TextDelta
+    | ReasoningDelta
+    | CallStarted
+    | CallProgress
+    | CallFinished
+    | CallSpoken
+    | ConfirmationWanted
+    | TurnFinished
+)

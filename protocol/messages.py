@@ -5,14 +5,14 @@ answered with `Failed`, and may be preceded by events (`protocol.events`). Messa
 are only ever added, at the end, with defaults.
 """
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
 from .events import Reply, Usage
 from .failures import Failure
 from .history import HistoryMessage, Opaque
-from .tools import Mended, ToolCall, ToolResult, ToolSpec
+from .tools import Artifact, Mended, ToolCall, ToolResult, ToolSpec
 
 A = TypeVar("A")
 
@@ -35,6 +35,33 @@ class TurnEnded(Message, frozen=True, tag="turn_ended", gc=False):
     """A turn is over."""
 
     reply: Reply
+
+
+class Decision(Struct, frozen=True, array_like=True, gc=False):
+    """What a person said about the call of that `token`. `arguments` (JSON text) take the place of its own."""
+
+    token: str
+    approved: bool
+    arguments: str | None = None
+    reason: str = ""
+
+
+class Answered(Message, frozen=True, tag="answered", gc=False):
+    """The decision is taken down. `running`: its turn goes on by itself; else `Resume` lets it go on."""
+
+    running: bool
+
+
+class Answer(Request[Answered], frozen=True, tag="answer", gc=False):
+    """To a conversation, at any time: what a person said about a call that waits."""
+
+    decision: Decision
+
+
+class Resume(Request[TurnEnded], frozen=True, tag="resume", gc=False):
+    """To a conversation whose turn is paused: go on with what was decided."""
+
+    events: bool = False
 
 
 class Say(Request[TurnEnded], frozen=True, tag="say", gc=False):
@@ -114,16 +141,24 @@ class Remember(Request[Remembered], frozen=True, tag="remember", gc=False):
 
 
 class BatchEnded(Message, frozen=True, tag="batch_ended", gc=False):
-    """One result for each call, in call order."""
+    """One result for each call, in call order.
+
+    What waits for a person ends as `confirmation_required`, and so, without a token, does whatever waits for that; the
+    batch can be run again with the others already `ended`. `tainted`: a tool that is not to be trusted was heard.
+    """
 
     results: tuple[ToolResult[Any], ...]
+    tainted: bool = False
 
 
 class RunBatch(Request[BatchEnded], frozen=True, tag="run_batch", gc=False):
     """To the executor: the calls of one response.
 
     `references`: arguments may hold `$result`; `ids`: it may name calls by id. Calls after the first `limit` are
-    refused. `timeout` is for each call, in seconds, where its tool names none.
+    refused. `timeout` is for each call, in seconds, where its tool names none. `name` is what the batch is called while
+    it runs. `ended` are results of calls that are not to be run again, None for the others; `decisions` what a person
+    said about calls, by position. `repeated` are the positions of calls that were made too often in this turn already.
+    `tainted`: an earlier batch of the turn was.
     """
 
     calls: tuple[ToolCall, ...]
@@ -132,6 +167,67 @@ class RunBatch(Request[BatchEnded], frozen=True, tag="run_batch", gc=False):
     limit: int | None = None
     events: bool = False
     timeout: float | None = None
+    name: str = ""
+    ended: tuple[ToolResult[Any] | None, ...] = ()
+    decisions: dict[int, Decision] = {}
+    repeated: tuple[int, ...] = ()
+    tainted: bool = False
+
+
+class OpenBatch(Request[BatchEnded], frozen=True, tag="open_batch", gc=False):
+    """To the executor: calls of a response that is still being spoken, beginning with `first`.
+
+    The answer comes once `CloseBatch` has come and every call has ended. `eager` says which calls may start before
+    that: those of `read_only` tools, or all. The rest is as in `RunBatch`.
+    """
+
+    name: str
+    first: ToolCall
+    eager: Literal["read_only", "all"] = "read_only"
+    references: bool = False
+    limit: int | None = None
+    events: bool = False
+    timeout: float | None = None
+    tainted: bool = False
+
+
+class CallAdded(Message, frozen=True, tag="call_added", gc=False):
+    """The call is part of the batch. `started`: it may have begun already."""
+
+    started: bool
+
+
+class AddCall(Request[CallAdded], frozen=True, tag="add_call", gc=False):
+    """To the executor: the call at `position`, from 0, of an open batch. They come in order."""
+
+    name: str
+    position: int
+    call: ToolCall
+    repeated: bool = False
+
+
+class BatchClosed(Message, frozen=True, tag="batch_closed", gc=False):
+    """No more calls are waited for."""
+
+
+class CloseBatch(Request[BatchClosed], frozen=True, tag="close_batch", gc=False):
+    """To the executor: an open batch has all its calls, `count` of them."""
+
+    name: str
+    count: int
+
+
+class CallAnswered(Message, frozen=True, tag="call_answered", gc=False):
+    """Whether the batch was still running, and the call still waiting: then the decision is carried out."""
+
+    known: bool
+
+
+class AnswerCall(Request[CallAnswered], frozen=True, tag="answer_call", gc=False):
+    """To the executor: what a person said about a call of a batch that is running."""
+
+    name: str
+    decision: Decision
 
 
 class CallChecked(Message, frozen=True, tag="call_checked", gc=False):
@@ -151,17 +247,25 @@ class CheckCall(Request[CallChecked], frozen=True, tag="check_call", gc=False):
 class CallEnded(Message, frozen=True, tag="call_ended", gc=False):
     """How a tool's run ended: JSON text, or a failure. `worker` is the process that ran it.
 
-    `mended` is what that process changed in the arguments.
+    `mended` is what that process changed in the arguments. `queued` and `ran` are seconds: at the tool's door, and in
+    the tool. `artifact` is where the whole result is kept, where `content` only tells of it.
     """
 
     content: str | None = None
     failure: Failure | None = None
     worker: str = ""
     mended: tuple[Mended, ...] = ()
+    queued: float = 0.0
+    ran: float = 0.0
+    artifact: Artifact | None = None
 
 
 class CallTool(Request[CallEnded], frozen=True, tag="call_tool", gc=False):
-    """To a tool: run. `number` is the same for every attempt of one call, and for no other call of its process."""
+    """To a tool: run. `number` is the same for every attempt of one call, and for no other call of its process.
+
+    `confirm`: not without a person, whatever the tool says itself; the reason, "" for no. `token` is what a person has
+    confirmed; `changed` says that it was for other arguments, and that the person gave these in their place.
+    """
 
     id: str
     tool: str
@@ -169,6 +273,9 @@ class CallTool(Request[CallEnded], frozen=True, tag="call_tool", gc=False):
     attempt: int = 1
     events: bool = False
     number: int = 0
+    confirm: str = ""
+    token: str = ""
+    changed: bool = False
 
 
 class ToolLoaded(Message, frozen=True, tag="tool_loaded", gc=False):

@@ -1,7 +1,7 @@
 """The words for tools: what one is (`ToolSpec`), what is asked of it (`ToolCall`), what came of it (`ToolResult`)."""
 
 import math
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -29,6 +29,28 @@ def unwritten(value: object) -> bool:
     return False
 
 
+class Retry(Struct, frozen=True, omit_defaults=True, gc=False):
+    """How a failed call is tried again: `times` at most, after `first` seconds, then `factor` times that, up to `cap`.
+
+    The waits are upper bounds: each is drawn between 0 and that (full jitter). `codes` are the failures that are tried
+    again; without them, those that say so themselves (`Failure.retryable`).
+    """
+
+    times: int = 3
+    first: float = 1.0
+    factor: float = 2.0
+    cap: float = 30.0
+    codes: tuple[str, ...] = ()
+
+
+class Artifact(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A result that is too large to be handed round: where it is kept, and how large it is, in bytes of JSON text."""
+
+    id: str
+    size: int
+    worker: str = ""
+
+
 class ToolSpec(SpokenTool, Struct, frozen=True, omit_defaults=True, gc=False):
     """A tool as everybody but its owner sees it.
 
@@ -39,6 +61,14 @@ class ToolSpec(SpokenTool, Struct, frozen=True, omit_defaults=True, gc=False):
     `lazy` is "" for a tool that is there; else its code is loaded when it is first needed: `called`, or already when
     it is first `selected` for a model. Until then the rest is what was announced of it. `lenient` says whether
     arguments that do not fit may be mended; None leaves it to whoever runs the call.
+
+    `writes` and `reads` may hold templates, `file:{path}`, which are filled in from the arguments; `computed` says that
+    its owner works out more of them than can be told here. `retry` is what is done about a failed call. `needs` is the
+    time in seconds below which a call is not begun, or "p95" for what was observed. `cache` is how long, in seconds, a
+    result may be given again to the same caller for the same arguments; with `share` such calls at the same time are
+    one; with `hedge` a second attempt begins where the first takes unusually long. `confirm`: a person is asked before
+    each call ("always"), or where the owner's rule says so ("maybe"). What an `untrusted` tool brings may be written by
+    strangers.
     """
 
     _word: ClassVar[str] = "tool"
@@ -58,6 +88,14 @@ class ToolSpec(SpokenTool, Struct, frozen=True, omit_defaults=True, gc=False):
     version: str = ""
     lazy: str = ""
     lenient: bool | None = None
+    retry: Retry | None = None
+    needs: float | Literal["p95"] | None = None
+    cache: float | None = None
+    share: bool = False
+    hedge: bool = False
+    confirm: Literal["", "always", "maybe"] = ""
+    untrusted: bool = False
+    computed: bool = False
 
     @property
     def repeatable(self) -> bool:
@@ -67,7 +105,12 @@ class ToolSpec(SpokenTool, Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def ordered(self) -> bool:
         """Whether its calls may have to wait for others of their response."""
-        return bool(self.object or self.exclusive or self.writes or self.reads)
+        return bool(self.object or self.exclusive or self.writes or self.reads or self.computed)
+
+    @property
+    def direct(self) -> bool:
+        """Whether a call is sent as it is: nothing is done about its time, its failures or its repetition."""
+        return not (self.retry or self.needs or self.cache or self.share or self.hedge)
 
 
 class ToolCall(Spoken, Struct, frozen=True, omit_defaults=True, gc=False):
@@ -115,6 +158,9 @@ class ToolResult(Spoken, Struct, Generic[T_co], frozen=True, omit_defaults=True,
 
     `seconds` is the time from its start to its end; `worker` the process that ran it ("" for a call that was
     refused before it started); `attempts` how often it was started; `mended` what was changed in its arguments.
+    Of the last attempt, `queued` is how many seconds it waited at the tool's door, `ran` how long the tool itself took.
+    `shared`: another call of the same moment ran for this one too; `cached`: an earlier one did; `hedged`: a second
+    attempt was begun because the first took long. `artifact` is where the whole result is kept, where `content` is not.
     """
 
     _word: ClassVar[str] = "result"
@@ -127,6 +173,17 @@ class ToolResult(Spoken, Struct, Generic[T_co], frozen=True, omit_defaults=True,
     seconds: float = 0.0
     worker: str = ""
     mended: tuple[Mended, ...] = ()
+    queued: float = 0.0
+    ran: float = 0.0
+    shared: bool = False
+    cached: bool = False
+    hedged: bool = False
+    artifact: Artifact | None = None
+
+    @property
+    def repaired(self) -> bool:
+        """Whether its arguments were changed before the tool got them."""
+        return bool(self.mended)
 
     @property
     def ok(self) -> bool:
@@ -159,5 +216,5 @@ class TypedResult(ToolResult[T_co], frozen=True, gc=False):
 
 def typed(result: ToolResult[Any], kind: Any) -> TypedResult[Any]:
     """`result` with a value of the type `kind`."""
-    told = (result.id, result.name, result.content, result.failure, result.attempts, result.seconds, result.worker)
-    return TypedResult(*told, result.mended, kind)
+    fields = [getattr(result, name) for name in ToolResult.__struct_fields__]
+    return TypedResult(*fields, kind)  # type: ignore[call-arg]  # as many as there are

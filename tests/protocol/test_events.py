@@ -11,8 +11,11 @@ from toolwire.protocol.envelope import decode_event, encode
 from toolwire.protocol.events import (
     CallFinished,
     CallProgress,
+    CallSpoken,
     CallStarted,
+    ConfirmationWanted,
     Event,
+    Pending,
     ReasoningDelta,
     Reply,
     TextDelta,
@@ -20,7 +23,7 @@ from toolwire.protocol.events import (
     Usage,
 )
 from toolwire.protocol.failures import failed
-from toolwire.protocol.tools import ToolResult
+from toolwire.protocol.tools import ToolCall, ToolResult
 
 EVENTS: list[tuple[Event, dict[str, Any]]] = [
     (TextDelta("hi", 1), {"event": "text", "text": "hi", "number": 1}),
@@ -43,6 +46,18 @@ EVENTS: list[tuple[Event, dict[str, Any]]] = [
             "event": "turn_finished",
             "reply": {"text": "42", "usage": {"input_tokens": 1, "output_tokens": 2}, "rounds": 2},
             "number": 6,
+        },
+    ),
+    (
+        CallSpoken(ToolCall("1", "t"), 0, 7),
+        {"event": "call_spoken", "call": {"id": "1", "name": "t"}, "position": 0, "number": 7},
+    ),
+    (
+        ConfirmationWanted(Pending("1", "t", "{}", "", "x", 60.0), 8),
+        {
+            "event": "confirmation_wanted",
+            "pending": {"id": "1", "name": "t", "arguments": "{}", "token": "x", "seconds": 60.0},
+            "number": 8,
         },
     ),
 ]

@@ -30,8 +30,11 @@ from toolwire.protocol.envelope import (
 from toolwire.protocol.events import (
     CallFinished,
     CallProgress,
+    CallSpoken,
     CallStarted,
+    ConfirmationWanted,
     Event,
+    Pending,
     ReasoningDelta,
     Reply,
     TextDelta,
@@ -85,6 +88,8 @@ HISTORY = (
     ToolMessage("1", "search", "[1,2]"),
     ToolMessage("2", "book", '{"error":{}}', failed=True),
 )
+DECISION = messages.Decision("t.1", approved=True, arguments="{}", reason="so be it")
+PENDING = Pending("1", "search", "{}", "it always asks", "t.1", 60.0)
 REPLY = Reply("done", "rounds", RESULTS, Usage(10, 20), 3, FAILURE)
 
 SAID: list[Message] = [
@@ -108,8 +113,18 @@ SAID: list[Message] = [
     messages.LoadTool("search"),
     messages.Announce("w-1", (SPEC,), gone=True),
     messages.Who("w-1"),
+    messages.Answered(running=True),
+    messages.Answer(DECISION),
+    messages.Resume(events=True),
+    messages.OpenBatch("c-1.2.1", CALLS[0], "all", references=True, limit=8, events=True, timeout=1.5, tainted=True),
+    messages.CallAdded(started=True),
+    messages.AddCall("c-1.2.1", 1, CALLS[1], repeated=True),
+    messages.BatchClosed(),
+    messages.CloseBatch("c-1.2.1", 2),
+    messages.CallAnswered(known=True),
+    messages.AnswerCall("c-1.2.1", DECISION),
 ]
-"""One message of each kind, with nothing left at its default."""
+"""One message of each kind, with nothing left at its default when it was recorded."""
 
 EVENTS: list[Event] = [
     TextDelta("hi", 1),
@@ -118,6 +133,8 @@ EVENTS: list[Event] = [
     CallProgress("1", 1.0, 2.0, "half", 4),
     CallFinished(RESULTS[0], 5),
     TurnFinished(REPLY, 6),
+    CallSpoken(CALLS[0], 0, 7),
+    ConfirmationWanted(PENDING, 8),
 ]
 
 BY_NAME = {type(each).__name__: type(each) for each in SAID}
@@ -132,6 +149,10 @@ ASKED_BY = {
     "CallChecked": messages.CheckCall,
     "CallEnded": messages.CallTool,
     "ToolLoaded": messages.LoadTool,
+    "Answered": messages.Answer,
+    "CallAdded": messages.AddCall,
+    "BatchClosed": messages.CloseBatch,
+    "CallAnswered": messages.AnswerCall,
     "Failed": messages.Say,
 }
 """By its answer, a request that it answers."""
