@@ -1,7 +1,7 @@
 """What can be said of a batch before any of it runs: which calls can't be made, and who waits for whom."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -31,64 +31,98 @@ class Draft:
 
     def __init__(
         self,
-        calls: Sequence[ToolCall],
-        specs: Mapping[str, ToolSpec | None],
+        specs: Callable[[str], ToolSpec | None],
         *,
-        references: bool,
-        ids: bool,
-        limit: int | None,
+        references: bool = False,
+        ids: bool = False,
+        limit: int | None = None,
     ) -> None:
-        self.calls = calls
+        self.calls: list[ToolCall] = []
         self.refused: dict[int, Failure] = {}
         self.waits: dict[int, Waits] = {}
         self.texts: dict[int, str] = {}
         self.trees: dict[int, Any] = {}
         self.firsts: dict[str, int] = {}
-        self._specs = specs
+        self._known = specs
+        self._specs: dict[str, ToolSpec | None] = {}
+        self._references = references
         self._ids = ids
+        self._limit = limit
         self._later = False
         self._doubled: set[str] = set()
         self._needs: dict[int, tuple[int, ...]] = {}
         self._after: dict[int, tuple[int, ...]] = {}
         self._given: dict[tuple[str, str], int] = {}
         self._asked: dict[tuple[str, str], int] = {}
-        self._count(len(calls) if limit is None else limit)
-        for n in range(len(calls)):
+        self._lines = Lines()
+
+    def spec(self, name: str) -> ToolSpec | None:
+        """The spec of a tool, as it was when its first call came."""
+        if name not in self._specs:
+            self._specs[name] = self._known(name)
+        return self._specs[name]
+
+    def add(self, call: ToolCall, refuse: Failure | None = None) -> int:
+        """Add a call, which can name only those before it; its index."""
+        n = len(self.calls)
+        self.calls.append(call)
+        self._count(n, call)
+        if refuse is not None:
+            self.refused.setdefault(n, refuse)
+        if n not in self.refused:
+            self._read(n, call)
+        self._place(n)
+        return n
+
+    def extend(self, calls: Iterable[ToolCall], refuse: Mapping[int, Failure]) -> None:
+        """Add calls together: an id may name any of them. To be done once, and before all else."""
+        self.calls.extend(calls)
+        for n, call in enumerate(self.calls):
+            self._count(n, call)
+        for n, failure in refuse.items():
+            self.refused.setdefault(n, failure)
+        for n, call in enumerate(self.calls):
             if n not in self.refused:
-                self._read(n, references=references)
-        self._refuse_cycles()
-        self._refuse_dependents()
-        self._line_up()
+                self._read(n, call)
+        line: Iterable[int] = range(len(self.calls))
+        if self._later:
+            # What tools touch must close no circle: calls line up in an order that what they ask for allows.
+            self._refuse_cycles()
+            self._refuse_dependents()
+            line = sequence(len(self.calls), self._edges())
+        for n in line:
+            self._place(n)
 
     def producer(self, reference: Reference) -> int:
         """The call whose result a reference of a call that was not refused takes in."""
         result = reference.result
         return result - 1 if isinstance(result, int) else self.firsts[result]
 
-    def _count(self, limit: int) -> None:
+    def _count(self, n: int, call: ToolCall) -> None:
         """Refuse what is over the limit, and what has no id of its own."""
-        for n, call in enumerate(self.calls):
-            first = self.firsts.setdefault(call.id, n) if call.id else n
-            if first != n:
-                self._doubled.add(call.id)
-            if n >= limit:
-                self.refused[n] = failed("limit_reached", f"this is call {n + 1}, and only the first {limit} are made")
-            elif not call.id:
-                self.refused[n] = failed("invalid_call", "the call has no id: give each call one of its own")
-            elif first != n:
-                message = f"the id {shown(call.id)} is that of call {first + 1}, which goes on: give each call its own"
-                self.refused[n] = failed("invalid_call", message)
+        first = self.firsts.setdefault(call.id, n) if call.id else n
+        if first != n:
+            self._doubled.add(call.id)
+        if self._limit is not None and n >= self._limit:
+            said = f"this is call {n + 1}, and only the first {self._limit} are made"
+            self.refused[n] = failed("limit_reached", said)
+        elif not call.id:
+            self.refused[n] = failed("invalid_call", "the call has no id: give each call one of its own")
+        elif first != n:
+            message = f"the id {shown(call.id)} is that of call {first + 1}, which goes on: give each call its own"
+            self.refused[n] = failed("invalid_call", message)
 
-    def _read(self, n: int, *, references: bool) -> None:
+    def _read(self, n: int, call: ToolCall) -> None:
         """Find what the call asks to wait for. Refuses it if that can't be."""
-        call = self.calls[n]
+        text = call.arguments
+        if not isinstance(text, str):
+            try:
+                text = self.texts[n] = call.text()
+            except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                self.refused[n] = failed("invalid_arguments", f"the arguments can't be written as JSON: {error}")
+                return
         try:
-            text = call.arguments if isinstance(call.arguments, str) else self.texts.setdefault(n, call.text())
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            self.refused[n] = failed("invalid_arguments", f"the arguments can't be written as JSON: {error}")
-            return
-        try:
-            if references and mentions(text):
+            if self._references and mentions(text):
                 self._refer(n, text)
             if call.after:
                 self._after[n] = self._named(n, call.after)
@@ -122,7 +156,8 @@ class Draft:
             return self._named(n, (result,), reference)[0]
         if 1 <= result <= n:
             return result - 1
-        what = "itself" if result == n + 1 else "a later call" if n < result <= len(self.calls) else "no call"
+        # Whether there is a later call of that number is not known while calls are still added.
+        what = "itself" if result == n + 1 else "no earlier call" if result > n else "no call"
         earlier = f"one of the {n} calls before it" if n else "an earlier call, and there is none"
         # Python refuses to write out an integer of thousands of digits.
         number = str(result) if abs(result) < _HUGE else "(a huge number)"
@@ -144,7 +179,7 @@ class Draft:
 
     def _compare(self, n: int, producer: int, reference: Reference) -> None:
         """Say what the schemas of both ends rule out. Raises BrokenReference."""
-        giver = self._specs.get(self.calls[producer].name)
+        giver = self.spec(self.calls[producer].name)
         if giver is None or giver.returns is None:
             return
         place = (giver.name, reference.path)
@@ -153,7 +188,7 @@ class Draft:
         given = self._given[place]
         if given & shapes.SCALAR:
             return  # it may be read as whatever is asked for
-        taker = self._specs.get(self.calls[n].name)
+        taker = self.spec(self.calls[n].name)
         named = f"the result of call {producer + 1} ({shown(giver.name)})"
         what = f"{shown(reference.path)} of {named}" if reference.path else named
         if not given:
@@ -192,23 +227,20 @@ class Draft:
                     self.refused[n] = hanging(self.calls[producer], producer, self.refused[producer])
                     todo.append(n)
 
-    def _line_up(self) -> None:
-        """Lay the edges of those who are left. Orders them so that what tools touch never closes a circle."""
-        lines = Lines() if any(spec is not None and spec.ordered for spec in self._specs.values()) else None
-        line: Iterable[int] = range(len(self.calls))
-        if lines is None:
-            line = {**self._needs, **self._after}
-        elif self._later:
-            line = sequence(len(self.calls), self._edges())
-        for n in line:
-            if n in self.refused:
-                continue
-            needs = self._needs.get(n, ())
-            order = set(self._after.get(n, ())).difference(self.refused)
-            if lines is not None:
-                order |= lines.join(n, self._specs.get(self.calls[n].name))
-            if needs or order:
-                self.waits[n] = Waits(needs, tuple(sorted(order)))
+    def _place(self, n: int) -> None:
+        """Lay the edges of a call, which goes the way of those that it needs if they are refused."""
+        if n in self.refused:
+            return
+        needs = self._needs.get(n, ())
+        for producer in needs if self.refused else ():
+            if producer in self.refused:
+                self.refused[n] = hanging(self.calls[producer], producer, self.refused[producer])
+                return
+        order = self._lines.join(n, self.spec(self.calls[n].name))
+        if n in self._after:
+            order.update(other for other in self._after[n] if other not in self.refused)
+        if needs or order:
+            self.waits[n] = Waits(needs, tuple(sorted(order)))
 
     def _edges(self) -> dict[int, set[int]]:
         """What the calls that are left ask to wait for."""

@@ -11,23 +11,23 @@ In the code calls are named by their index in the batch, from 0; what a model or
 
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-import msgspec
-
-from .draft import Draft, decode, hanging
-from .failures import Failure, ToolwireError, failed
+from .course import Course
+from .draft import Draft
+from .failures import Failure
 from .graph import Waits
-from .references import BrokenReference, Reference, mentions, resolve, shown, substitute
-from .tools import ToolCall, ToolResult, ToolSpec, encode_json
+from .references import mentions
+from .tools import ToolCall, ToolResult, ToolSpec
 
-LARGEST: Final = 1 << 20
-"""Bytes of a call's arguments once results are filled in: the limit that arguments have as such."""
+Eager = Literal["read_only", "all"]
+"""Which calls of a plan may start before all of them are known: those of `read_only` tools, or all."""
 
 _RUNNING: Final = 1
 _ENDED: Final = 2
+_HELD: Final = 3
 
-_checked: Any = msgspec.json.Decoder(msgspec.Raw).decode
+_IS: Final = ("was not taken", "is running", "has ended", "is held")
 
 
 class Plan:
@@ -35,15 +35,17 @@ class Plan:
 
     For each call, exactly once and in this order: `take` gives its index, `arguments` the text to send, `end` says
     how it ended. A call that can't be made goes the same way: its `arguments` are the failure to end it with. So
-    whoever runs a plan has one loop, and every call ends exactly once. Until a plan is `done`, a call is ready or
-    running.
+    whoever runs a plan has one loop, and every call ends exactly once. Between `take` and `end` a call may be held
+    for a person, and is taken once more when it is released. Until a plan is `done`, a call is ready, running or
+    held, or more calls are to come.
 
     `specs` gives the spec of a tool by name, None for an unknown one (whoever runs the plan refuses that call). With
     `references`, `$result` is looked for in the arguments; with `ids`, it may be an id too, and calls may say `after`.
-    Calls beyond `limit` are refused as `limit_reached`. Of calls with the same id the first goes on.
+    Calls beyond `limit` are refused as `limit_reached`. Of calls with the same id the first goes on. `refuse` says
+    which others are refused, and why. `ended` holds results of calls that are not run again, None for the others.
     """
 
-    __slots__ = ("_course", "_fresh", "_open", "_released", "_state", "calls", "refused")
+    __slots__ = ("_course", "_eager", "_fresh", "_held", "_left", "_released", "_state", "calls", "open", "refused")
 
     def __init__(
         self,
@@ -53,26 +55,56 @@ class Plan:
         references: bool = False,
         ids: bool = False,
         limit: int | None = None,
+        refuse: Mapping[int, Failure] = {},
+        ended: Sequence[ToolResult[Any] | None] = (),
     ) -> None:
-        self.calls = calls = tuple(calls)
+        self.calls: Sequence[ToolCall] = (calls := tuple(calls))
         count = len(calls)
+        self.open = False
         self.refused: dict[int, Failure] = {}
-        self._course: _Course | None = None
+        self._eager = True
+        self._course: Course | None = None
         self._fresh = list(range(count - 1, -1, -1))
         self._released: list[int] = []
-        self._open = count
+        self._held: set[int] = set()
+        self._left = count
         self._state = bytearray(count)
         known = {name: specs(name) for name in {call.name for call in calls}}
-        if (limit is not None and count > limit) or not _plain(calls, known, references=references):
-            draft = Draft(calls, known, references=references, ids=ids, limit=limit)
+        over = limit is not None and count > limit
+        if over or refuse or ended or not _plain(calls, known, references=references):
+            draft = Draft(known.__getitem__, references=references, ids=ids, limit=limit)
+            draft.extend(calls, refuse)
             self.refused = draft.refused
-            self._course = _Course(draft)
+            self._course = Course(draft)
             self._fresh = [n for n in self._fresh if n not in draft.waits]
+            self._settle({n: result for n, result in enumerate(ended) if result is not None})
+
+    @classmethod
+    def opened(
+        cls,
+        specs: Callable[[str], ToolSpec | None],
+        *,
+        references: bool = False,
+        limit: int | None = None,
+        eager: Eager = "read_only",
+    ) -> "Plan":
+        """A plan without calls yet: they are added one by one, and may start at once where `eager` allows it.
+
+        The others are kept back until it is closed, and so is whatever has to stay behind them. Nobody knows a later
+        call, so ids mean nothing here; in all else it is the plan that those calls would have had together.
+        """
+        plan = cls((), specs)
+        draft = Draft(specs, references=references, limit=limit)
+        plan.calls, plan.refused = draft.calls, draft.refused
+        plan.open = True
+        plan._eager = eager == "all"
+        plan._course = Course(draft, grows=True)
+        return plan
 
     @property
     def done(self) -> bool:
-        """Whether every call has ended."""
-        return not self._open
+        """Whether every call has ended, and none is to come."""
+        return not (self._left or self.open)
 
     @property
     def has_ready(self) -> bool:
@@ -86,8 +118,43 @@ class Plan:
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for others."""
+        """How many calls wait for others, or to be let go by `close`."""
         return len(self._course.waiting) if self._course else 0
+
+    @property
+    def running(self) -> int:
+        """How many calls were taken, have not ended, and are not held."""
+        return self._left - self.ready - self.waiting - len(self._held)
+
+    @property
+    def held(self) -> tuple[int, ...]:
+        """The calls that are held, in the order of the response."""
+        return tuple(sorted(self._held))
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing goes on but by a `release`: no call is ready, running or to come, and some are held."""
+        return bool(self._held) and not (self.open or self.has_ready or self.running)
+
+    def add(self, call: ToolCall, refuse: Failure | None = None) -> int:
+        """Add the next call of an open plan; its index. `refuse`: why it is not made. Raises ValueError if closed."""
+        course = self._course
+        if course is None or not self.open:
+            raise ValueError("the plan is closed: no call can be added")
+        spec = course.draft.spec(call.name)
+        n = course.draft.add(call, refuse)
+        self._left += 1
+        self._state.append(0)
+        kept = not (self._eager or spec is None or spec.read_only or n in self.refused)
+        if course.add(n, kept=kept):
+            heappush(self._released, n)
+        return n
+
+    def close(self) -> None:
+        """No call comes after this: those that were kept back may start. Nothing happens to a closed plan."""
+        if self.open and self._course is not None:
+            self.open = False
+            self._release(self._course.close())
 
     def take(self) -> int | None:
         """The first ready call in the order of the response. None if there is none."""
@@ -109,14 +176,34 @@ class Plan:
         return text if isinstance(text, str) else self.calls[n].text()
 
     def end(self, n: int, result: ToolResult[Any]) -> None:
-        """Mark a call that was taken as ended, which releases others. Raises ValueError if it is not running."""
+        """Mark a call that was taken, or is held, as ended, which releases others. Raises ValueError for any other."""
         if self._state[n] != _RUNNING:
-            raise ValueError(f"call {n} is not running: it {'has ended' if self._state[n] else 'was not taken'}")
+            if self._state[n] != _HELD:
+                raise ValueError(f"call {n} is not running: it {_IS[self._state[n]]}")
+            self._held.remove(n)
         self._state[n] = _ENDED
-        self._open -= 1
+        self._left -= 1
         if self._course is not None:
-            for released in self._course.end(n, result):
-                heappush(self._released, released)
+            self._release(self._course.end(n, result))
+
+    def hold(self, n: int) -> None:
+        """Let a call that was taken wait for a person. Raises ValueError if it is not running."""
+        if self._state[n] != _RUNNING:
+            raise ValueError(f"call {n} is not running: it {_IS[self._state[n]]}")
+        self._state[n] = _HELD
+        self._held.add(n)
+
+    def release(self, n: int) -> None:
+        """Make a held call ready: `take` gives it once more. Raises ValueError if it is not held."""
+        if self._state[n] != _HELD:
+            raise ValueError(f"call {n} is not held: it {_IS[self._state[n]]}")
+        self._held.remove(n)
+        self._state[n] = 0
+        heappush(self._released, n)
+
+    def hanging(self) -> dict[int, int]:
+        """For each call that can't start before a held one has ended: the first held call that it waits for."""
+        return self._course.behind(self.held) if self._course is not None and self._held else {}
 
     def waits(self, n: int) -> Waits:
         """Whom a call waits for, or waited for. A refused call waits for nobody, and nobody for it."""
@@ -127,123 +214,27 @@ class Plan:
         return tuple(map(self.waits, range(len(self.calls))))
 
     def __repr__(self) -> str:
-        running = self._open - self.ready - self.waiting
-        counts = f"{self.ready} ready | {running} running | {self.waiting} waiting | {len(self.refused)} refused"
-        return f"<Plan [calls: {len(self.calls)} | {counts}]>"
+        held = f" | {len(self._held)} held" if self._held else ""
+        counts = f"{self.ready} ready | {self.running} running | {self.waiting} waiting{held}"
+        calls = f"{len(self.calls)}, more to come" if self.open else len(self.calls)
+        return f"<Plan [calls: {calls} | {counts} | {len(self.refused)} refused]>"
 
+    def _settle(self, ended: Mapping[int, ToolResult[Any]]) -> None:
+        """Calls that ended in an earlier run."""
+        if self._course is None or not ended:
+            return
+        self._fresh = [n for n in self._fresh if n not in ended]
+        self._left -= len(ended)
+        for n in ended:
+            self._state[n] = _ENDED
+        self._release(self._course.settle(ended))
 
-class _Course:
-    """How far a batch is whose calls wait for each other, or of which some are refused or take results in."""
-
-    def __init__(self, draft: Draft) -> None:
-        self.draft = draft
-        self.waiting = set(draft.waits)
-        self.doomed: dict[int, Failure] = {}
-        self.results = _Results(draft)
-        self.needs_left: dict[int, int] = {}
-        self.order_left: dict[int, int] = {}
-        self.needed_by: dict[int, list[int]] = {}
-        self.ordered_by: dict[int, list[int]] = {}
-        for n, waits in draft.waits.items():
-            self.needs_left[n] = len(waits.needs)
-            self.order_left[n] = len(waits.order)
-            for other in waits.needs:
-                self.needed_by.setdefault(other, []).append(n)
-            for other in waits.order:
-                self.ordered_by.setdefault(other, []).append(n)
-
-    def end(self, n: int, result: ToolResult[Any]) -> list[int]:
-        """The calls that are ready now that `n` has ended."""
-        released: list[int] = []
-        if n in self.needed_by:
-            failure = result.failure
-            if failure is None and result.content is not None:
-                self.results.contents[n] = result.content
-            else:
-                failure = hanging(self.draft.calls[n], n, failure or failed("internal", "a result without content"))
-            for other in self.needed_by[n]:
-                self.needs_left[other] -= 1
-                if failure is not None:
-                    self.doomed.setdefault(other, failure)
-                self._release(other, released)
-        for other in self.ordered_by.get(n, ()):
-            self.order_left[other] -= 1
-            self._release(other, released)
-        return released
-
-    def arguments(self, n: int) -> str | Failure:
-        failure = self.draft.refused.get(n) or self.doomed.get(n)
-        if failure is not None:
-            return failure
-        if n in self.draft.trees:
-            return self.results.filled(n)
-        text = self.draft.calls[n].arguments
-        return text if isinstance(text, str) else self.draft.texts[n]
-
-    def _release(self, n: int, released: list[int]) -> None:
-        # A call whose need has failed need not wait for its other needs. It does keep its place in every line: others
-        # stand behind it instead of behind those before it.
-        if not self.order_left[n] and (n in self.doomed or not self.needs_left[n]) and n in self.waiting:
-            self.waiting.remove(n)
-            released.append(n)
-
-
-class _Results:
-    """What calls have returned, as far as others take it in: each is decoded once, and each part encoded once."""
-
-    def __init__(self, draft: Draft) -> None:
-        self.draft = draft
-        self.contents: dict[int, str] = {}
-        self._values: dict[int, Any] = {}
-        self._parts: dict[tuple[int, str], msgspec.Raw] = {}
-
-    def filled(self, n: int) -> str | Failure:
-        """The arguments of a call with results in the place of its references."""
-        room = LARGEST
-
-        def part(reference: Reference) -> msgspec.Raw:
-            nonlocal room
-            found = self._part(reference)
-            # Counted before anything is written: a short text may name a long result a thousand times.
-            room -= len(memoryview(found))
-            if room < 0:
-                raise ToolwireError(_TOO_LARGE)
-            return found
-
-        try:
-            filled = encode_json(substitute(self.draft.trees[n], part, ids=True))
-        except ToolwireError as broken:
-            return broken.failure
-        return filled.decode() if len(filled) <= LARGEST else _TOO_LARGE
-
-    def _part(self, reference: Reference) -> msgspec.Raw:
-        key = (self.draft.producer(reference), reference.path)
-        if key not in self._parts:
-            self._parts[key] = self._read(reference, *key)
-        return self._parts[key]
-
-    def _read(self, reference: Reference, producer: int, path: str) -> msgspec.Raw:
-        """A part of a result as JSON text. Raises ToolwireError."""
-        call = self.draft.calls[producer]
-        named = f"at {shown(reference.at)}: the result of call {producer + 1} ({shown(call.name)}, id {shown(call.id)})"
-        details = {"position": producer + 1, "id": call.id, "tool": call.name}
-        try:
-            if not path:
-                # Not taken on trust: text that is more than one value would write itself into the arguments.
-                whole: msgspec.Raw = _checked(self.contents[producer])
-                return whole
-            if producer not in self._values:
-                self._values[producer] = decode(self.contents[producer])
-            return msgspec.Raw(encode_json(resolve(self._values[producer], path)))
-        except BrokenReference as broken:
-            message = f"{named} has no {shown(path)}: {broken.failure.message}"
-            raise ToolwireError(Failure("invalid_reference", message, details=details)) from None
-        except (msgspec.DecodeError, RecursionError):
-            raise ToolwireError(hanging(call, producer, failed("invalid_result", "it can't be read"))) from None
+    def _release(self, released: Sequence[int]) -> None:
+        for n in released:
+            heappush(self._released, n)
 
 
 _NOBODY: Final = Waits()
-_TOO_LARGE: Final = failed("too_large", f"with the results that they name, the arguments are over {LARGEST:,} bytes")
 
 
 def _plain(calls: Sequence[ToolCall], specs: Mapping[str, ToolSpec | None], *, references: bool) -> bool:

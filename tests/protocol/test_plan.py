@@ -7,7 +7,8 @@ import pytest
 
 from toolwire.protocol.failures import Failure, failed
 from toolwire.protocol.graph import Waits
-from toolwire.protocol.plan import LARGEST, Plan
+from toolwire.protocol.plan import Plan
+from toolwire.protocol.results import LARGEST
 from toolwire.protocol.tools import ToolCall, ToolResult, ToolSpec
 
 PLAIN = ToolSpec("plain")
