@@ -29,7 +29,7 @@ from .protocol.failures import CallFailed, Failure, Misuse, ToolError, ToolwireE
 from .protocol.history import AssistantMessage, History, Opaque, SystemMessage, ToolMessage, UserMessage
 from .protocol.schema import Inject
 from .protocol.secret import Secret
-from .protocol.tools import Mended, ToolCall, ToolResult, ToolSpec
+from .protocol.tools import Mended, Retry, ToolCall, ToolResult, ToolSpec
 from .protocol.turn import Limits
 
 __version__ = "0.1.0"
@@ -58,6 +58,7 @@ __all__ = [
     "Opaque",
     "ReasoningDelta",
     "Reply",
+    "Retry",
     "Runtime",
     "Secret",
     "Served",

@@ -35,13 +35,15 @@ class Index(Protocol):
 class Entry:
     """One tool: its spec, who serves it, and the checker of its arguments, made when it is first needed."""
 
-    __slots__ = ("_checker", "_digest", "_secret", "fault", "instances", "spec", "targets", "turn")
+    __slots__ = ("_checker", "_digest", "_secret", "direct", "fault", "instances", "spec", "targets", "turn")
 
     def __init__(self, spec: ToolSpec) -> None:
         self.spec = spec
         self.instances: list[str] = []
         self.targets: list[tuple[str | Door, str]] = []
         self.turn = 0
+        self.direct = False
+        """Whether a call can go as it is: this end alone serves the tool, and nothing else is asked for."""
         self.fault: Failure | None = None
         """Why no call of it can be checked, once that was tried: its schema is none. It is listed all the same."""
         self._checker: Checker | None = None
@@ -171,6 +173,7 @@ class Catalogue(Mapping[str, ToolSpec]):
 
     def _served(self, entry: Entry, instances: list[str]) -> None:
         entry.instances = instances
+        entry.direct = instances == [self.here] and entry.spec.direct
         entry.targets = [(self._address(entry.spec.name, instance), instance) for instance in instances]
 
     def remove(self, name: str, instance: str) -> None:

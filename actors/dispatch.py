@@ -1,42 +1,28 @@
-"""The way of one call: check it, find who serves it, send it, and make a result of whatever comes back."""
+"""The way of one call: its time, what stands around it, whether it may go, and what is done about it on the way.
 
-import secrets
+Most calls go straight to their tool. One whose arguments are to be checked first, or whose tool asks for more (retries,
+a cache, …), takes the longer way, through the steps of `actors/steps/`.
+"""
+
 from collections.abc import Awaitable, Callable
-from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec.structs import replace
 
 from ..protocol.events import Event
-from ..protocol.failures import Failure, ToolwireError, failed
-from ..protocol.messages import CallEnded, CallTool, CheckCall
+from ..protocol.failures import ToolwireError, failed
+from ..protocol.messages import CallTool, CheckCall
 from ..protocol.tools import Mended, ToolCall, ToolResult
-from ..runtime.context import Context, Door, cut_off
+from ..runtime.context import Context, Door
 from .catalogue import Catalogue, Entry
 from .context import of_call
 from .intake import Customs
 from .middleware import Around
-
-NOTHING_RAN = {"unreachable", "overloaded"}
-"""After these another worker may be asked, whatever the tool is: they prove that nothing ran."""
-
-numbers = count(secrets.randbits(62))
-"""One for each call. Ids will not do: a model may use one again in its next response, and a program in its next run."""
+from .sending import Others, Sender, numbers
+from .steps import Passage, Steps
 
 CALL_SECONDS = 30.0
 """The time limit of a call whose tool names none."""
-
-
-class Others(Protocol):
-    """Knows who else serves tools, on a bus that others share."""
-
-    async def settle(self) -> None:
-        """Wait until whoever is there has had time to announce itself."""
-        ...
-
-    def look_again(self) -> None:
-        """Somebody seems gone: find out whether it comes back."""
-        ...
 
 
 class Dispatcher:
@@ -56,15 +42,18 @@ class Dispatcher:
         call_seconds: float = CALL_SECONDS,
         around: Around | None = None,
         customs: Customs | None = None,
+        steps: Steps | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.validator = validator
-        self.here = here
-        self.others = others
+        self.sender = Sender(catalogue, here, others)
         self.call_seconds = call_seconds
         self.around = Around() if around is None else around
         self.customs = Customs() if customs is None else customs
+        self.steps = Steps() if steps is None else steps
         self.executor: str | Door = ""
+        self._cut: tuple[ToolCall, int] | None = None
+        """The call that was cut off last, and how often it had been tried."""
 
     def seconds(self, name: str, asked: float | None) -> float:
         """The time limit of a call to `name`: what was asked, else what the tool says, else the default."""
@@ -90,6 +79,9 @@ class Dispatcher:
 
     async def late(self, call: ToolCall, result: ToolResult[Any], context: Context) -> ToolResult[Any]:
         """`result`, of a call that ran out of its time, after the handler for that, if there is one."""
+        cut, self._cut = self._cut, None
+        if cut is not None and cut[0] is call:
+            result = replace(result, attempts=cut[1])
         if not self.around.handlers.by_code:
             return result
         message = CallTool(call.id, call.name, call.text())
@@ -99,9 +91,13 @@ class Dispatcher:
         self, call: ToolCall, arguments: str, context: Context, hear: Callable[[Event], None] | None
     ) -> Awaitable[ToolResult[Any]]:
         """Run one call to its end: exactly one result, whatever happens. Only a cancellation is raised."""
-        if self.around:
+        around = self.around
+        if around.middlewares or around.handlers.by_code:
             return self._through(call, arguments, context, hear)
-        return self._sent(call, arguments, context, hear)
+        entry = self.catalogue.entries.get(call.name)
+        if entry is not None and entry.direct:
+            return self.sender.send(call, arguments, (), entry, context, hear, next(numbers))
+        return self._carefully(call, call, arguments, context, hear)
 
     async def _through(
         self, call: ToolCall, arguments: str, context: Context, hear: Callable[[Event], None] | None
@@ -111,47 +107,42 @@ class Dispatcher:
         message = CallTool(call.id, call.name, arguments, 1, hear is not None, next(numbers))
 
         async def tool(changed: ToolCall) -> ToolResult[Any]:
-            return await self._sent(changed, changed.text(), context, hear)
+            return await self._carefully(call, changed, changed.text(), context, hear)
 
         asked = ToolCall(call.id, call.name, arguments, call.after)
         result = await self.around.run(asked, of_call(context, message, self.executor), tool)
         return replace(result, seconds=context.system.clock() - began)
 
-    async def _sent(
-        self, call: ToolCall, arguments: str, context: Context, hear: Callable[[Event], None] | None
+    async def _carefully(
+        self,
+        asked: ToolCall,
+        call: ToolCall,
+        arguments: str,
+        context: Context,
+        hear: Callable[[Event], None] | None,
     ) -> ToolResult[Any]:
-        """To whoever serves the tool."""
+        """The longer way: `call`, for which `asked` may stand outside, is checked, and then what its tool asks for."""
         clock = context.system.clock
         began = clock()
-        attempts = 0
         mended: tuple[Mended, ...] = ()
-        number = next(numbers)
         entry = self.catalogue.entries.get(call.name)
         try:
-            if entry is None and self.others is not None:
-                await self.others.settle()
+            if entry is None and self.sender.others is not None:
+                await self.sender.others.settle()
                 entry = self.catalogue.entries.get(call.name)
-            targets = self._targets(call.name, entry, context)
-            if entry is not None and targets[0][1] != self.here:
+            if entry is not None and entry.instances != [self.sender.here]:
                 arguments, mended = await self._checked(entry, arguments, context)
         except ToolwireError as error:
             return ToolResult(call.id, call.name, None, error.failure, 0, clock() - began)
-        failure = None
-        for address, instance in targets:
-            attempts += 1
-            try:
-                message = CallTool(call.id, call.name, arguments, attempts, hear is not None, number)
-                ended = await context.ask(address, message, to=instance, hear=hear)
-            except ToolwireError as error:
-                failure = error.failure
-            else:
-                return result(call, ended, attempts, clock() - began, mended)
-            if instance and instance != self.here:
-                self._gone(call.name, instance, failure)
-            if not another(failure, entry):
-                break
-        failure = self._not_sent(call.name, failure, entry)
-        return ToolResult(call.id, call.name, None, failure, attempts, clock() - began)
+        if entry is None or entry.spec.direct:
+            return await self.sender.send(call, arguments, mended, entry, context, hear, next(numbers))
+        passage = Passage(call, arguments, mended, entry, context, hear, next(numbers), self.sender)
+        try:
+            result = await self.steps.run(passage)
+        except BaseException:  # a cancellation: maybe its time limit, and then `late` is asked
+            self._cut = asked, passage.attempts
+            raise
+        return replace(result, seconds=clock() - began)
 
     async def _checked(self, entry: Entry, arguments: str, context: Context) -> tuple[str, tuple[Mended, ...]]:
         """The arguments as they are to be sent, and what was changed in them.
@@ -164,61 +155,9 @@ class Dispatcher:
         understood = self.customs.understood(entry.spec, entry.checker, arguments)
         return (arguments, ()) if understood is None else (understood.text, understood.mended)
 
-    def _gone(self, name: str, instance: str, failure: Failure) -> None:
-        """What is known no longer: that `instance` serves the tool, or that it is there at all."""
-        if failure.code == "unreachable" and not cut_off(failure):
-            self.catalogue.remove(name, instance)
-        elif failure.code == "worker_lost":
-            self.catalogue.forget(instance)
-        else:
-            return
-        if self.others is not None:
-            self.others.look_again()
-
-    def _targets(self, name: str, entry: Entry | None, context: Context) -> list[tuple[str | Door, str]]:
-        """Address and instance of each who serves the tool; nobody known: the door for strangers."""
-        if entry is None:
-            return [(context.system.address("tool", name), "")]
-        return entry.targets if len(entry.targets) == 1 else entry.in_turn()
-
-    def _not_sent(self, name: str, last: Failure | None, entry: Entry | None) -> Failure:
-        """Why nobody answered, in words for whoever has to mend it."""
-        if last is None:
-            return failed("unreachable", f"nobody serves the tool {name[:100]!r} any more", tool=name[:100])
-        if entry is None and last.code == "unreachable" and not cut_off(last):
-            if self.others is None or self.catalogue:
-                return self.catalogue.unknown(name)
-            return failed("unreachable", f"nobody serves the tool {name[:100]!r}", tool=name[:100])
-        if last.code == "worker_lost":
-            said = (
-                f"the worker that ran {name!r} is gone, and whether it did its work is unknown: "
-                "check before you repeat the call"
-            )
-            return failed("worker_lost", said, "maybe", cause=last.message)
-        return last
-
 
 def timed_out(call: ToolCall, limit: float, seconds: float) -> ToolResult[Any]:
     """The result of a call that was stopped after `seconds`, for its limit was `limit`."""
     said = f"the call took longer than {limit:g} s and was given up; what it began may still take effect"
     failure = failed("timed_out", said, "maybe", by="call", seconds=limit)
     return ToolResult(call.id, call.name, None, failure, 1, seconds)
-
-
-def another(failure: Failure, entry: Entry | None) -> bool:
-    """Whether another worker may be asked: nothing ran, or a second run does no harm."""
-    if failure.code in NOTHING_RAN:
-        return not cut_off(failure)
-    return failure.code == "worker_lost" and entry is not None and entry.spec.repeatable
-
-
-def result(
-    call: ToolCall, ended: CallEnded, attempts: int, seconds: float, mended: tuple[Mended, ...] = ()
-) -> ToolResult[Any]:
-    """What a worker answered, as the result of the call. `mended` is what was changed before it was sent there."""
-    failure = ended.failure
-    if ended.content is None and failure is None:
-        failure = failed("invalid_result", "the worker answered neither a result nor a failure", "maybe")
-    return ToolResult(
-        call.id, call.name, ended.content, failure, attempts, seconds, ended.worker, mended + ended.mended
-    )

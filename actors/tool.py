@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import cached_property
-from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -17,6 +17,7 @@ from ..protocol.tools import ToolSpec, unwritten
 from ..runtime.border import shown
 from .context import Context
 from .handlers import Handler, Handlers, Key
+from .steps.asked import Asked, asked
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +27,7 @@ CONCURRENCY = 100
 """Calls of one tool that run at once; more wait at its door."""
 
 
-class Promises(TypedDict, total=False):
+class Promises(Asked, total=False):
     """What is said of a tool beside its name, description and schema. `tool` tells what each means."""
 
     timeout: float | None
@@ -227,6 +228,11 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Unpack[Option
     parameter as it comes. `on_error` has handlers by exception type or failure code, see `Runtime.on_error`; they come
     before those of the runtime. Raises Misuse, naming parameter and type, for a signature that has no schema.
 
+    `retries` is how often a failed call is tried again, or a `Retry` that says how. A call is not begun with less than
+    `needs` seconds left. `cache` is how many seconds a result may be given again; with `share` identical calls of one
+    moment run once; with `hedge` a second attempt begins where the first takes unusually long: these three are for
+    `read_only` tools (docs/outcomes.md).
+
     What an async generator yields is told as progress, each value when it comes; the last one is also the result.
     """
     return Decorator(options) if function is None else Decorator(options)(function)
@@ -251,6 +257,7 @@ def _made(function: Callable[..., Any], signature: Signature, options: Options) 
         reads=tuple(sorted(options.get("reads", ()))),
         version=options.get("version", ""),
         lenient=options.get("lenient"),
+        **asked(signature.name, options, read_only=options.get("read_only", False)),
     )
     handlers = Handlers(options.get("on_error"))
     concurrency = options.get("concurrency", CONCURRENCY)

@@ -41,6 +41,7 @@ from .selector import Selector
 from .selectors import Keyword
 from .services import Services
 from .serving import Served
+from .steps import Steps
 from .tool import Tool
 from .tool_actor import Workshop
 from .validator import Validator
@@ -100,6 +101,7 @@ class Runtime:
         self._executor: str | Door = ""
         self._around = Around()
         self._providers = Providers()
+        self._steps = Steps()
         self._numbers = count(1)
 
     def __repr__(self) -> str:
@@ -149,10 +151,11 @@ class Runtime:
             await directory.start()
         around = self._around
         seconds, customs = self._call_seconds, self._customs
-        self._dispatcher = Dispatcher(self.tools, "", instance, directory, seconds, around, customs)
+        steps = self._steps
+        self._dispatcher = Dispatcher(self.tools, "", instance, directory, seconds, around, customs, steps)
         await system.spawn(Validator(self.tools, customs), system.address("validator", instance))
         door = system.door("validator", instance)
-        dispatcher = Dispatcher(self.tools, door, instance, directory, seconds, around, customs)
+        dispatcher = Dispatcher(self.tools, door, instance, directory, seconds, around, customs, steps)
         await system.spawn(Executor(dispatcher, self.tracing), system.address("executor", instance))
         await system.spawn(Selector(self.tools, Keyword(), instance), system.address("selector", instance))
         executor = self._executor = system.door("executor", instance)

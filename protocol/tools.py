@@ -33,7 +33,8 @@ class Retry(Struct, frozen=True, omit_defaults=True, gc=False):
     """How a failed call is tried again: `times` at most, after `first` seconds, then `factor` times that, up to `cap`.
 
     The waits are upper bounds: each is drawn between 0 and that (full jitter). `codes` are the failures that are tried
-    again; without them, those that say so themselves (`Failure.retryable`).
+    again; without them, those that say so themselves (`Failure.retryable`). `attempt` is the time limit of each
+    attempt, in seconds; the call's own is for all of them and the waits between.
     """
 
     times: int = 3
@@ -41,6 +42,7 @@ class Retry(Struct, frozen=True, omit_defaults=True, gc=False):
     factor: float = 2.0
     cap: float = 30.0
     codes: tuple[str, ...] = ()
+    attempt: float | None = None
 
 
 class Artifact(Struct, frozen=True, omit_defaults=True, gc=False):
