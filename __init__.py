@@ -8,7 +8,7 @@ from .actors.chat import Chat, TurnStream
 from .actors.context import Context
 from .actors.lazy import Lazy, lazy
 from .actors.models.contract import Model, ModelReply, ModelRequest, StreamingModel
-from .actors.models.scripted import scripted
+from .actors.models.scripted import scripted, spoken
 from .actors.recovery import recovery
 from .actors.serving import Served
 from .actors.tool import Tool, tool
@@ -80,5 +80,6 @@ __all__ = [
     "recovery",
     "run",
     "scripted",
+    "spoken",
     "tool",
 ]

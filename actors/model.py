@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import ClassVar
 
-from ..protocol.events import ReasoningDelta, TextDelta
+from ..protocol.events import CallSpoken, ReasoningDelta, TextDelta
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.history import History, HistoryMessage
 from ..protocol.messages import Complete, Completed, Remember, Remembered, SendAll
@@ -82,7 +82,7 @@ class ModelActor(Actor):
         request = ModelRequest(history, tools, message.settings, message.conversation, context.remaining())
         try:
             if message.events and isinstance(self.model, StreamingModel):
-                reply = await self._streamed(self.model, request, context)
+                reply = await self._streamed(self.model, request, context, calls=message.calls)
             else:
                 reply = await self.model.complete(request)
         except BaseException as error:
@@ -98,12 +98,17 @@ class ModelActor(Actor):
         """Whatever can't be sent on, the model has said."""
         return failed("model_failed", f"what the model said can't be sent on: {shown(error)}")
 
-    async def _streamed(self, model: StreamingModel, request: ModelRequest, listener: Context) -> ModelReply:
+    async def _streamed(
+        self, model: StreamingModel, request: ModelRequest, listener: Context, *, calls: bool
+    ) -> ModelReply:
         reply = None
         async with model.stream(request) as events:
             async for event in events:
                 if isinstance(event, (TextDelta, ReasoningDelta)):
                     listener.report(event)
+                elif isinstance(event, CallSpoken):
+                    if calls:
+                        listener.report(event)
                 else:
                     reply = event
         if reply is None:

@@ -114,7 +114,7 @@ class Complete(Request[Completed | SendAll], frozen=True, tag="complete", gc=Fal
     """To a model: go on with a conversation.
 
     `known` messages are there already, `newer` come after them. `tools` is the digest of those on offer; `specs`
-    are sent only if they were asked for.
+    are sent only if they were asked for. `calls` asks to be told of each call as soon as it is spoken.
     """
 
     conversation: str
@@ -124,6 +124,7 @@ class Complete(Request[Completed | SendAll], frozen=True, tag="complete", gc=Fal
     specs: tuple[ToolSpec, ...] | None = None
     settings: dict[str, Any] = {}
     events: bool = False
+    calls: bool = False
 
 
 class Remembered(Message, frozen=True, tag="remembered", gc=False):

@@ -2,6 +2,8 @@
 
 - `complete` answers with the whole reply. `stream`, where a model has it, gives an async context manager over the
   events of one reply, the last of which is the `ModelReply` itself; leaving the block ends the request.
+- A stream may tell a call before that, as `CallSpoken`, once it has all of it: it may be run from then on. Calls are
+  told in their order, from position 0 and without gaps; the reply holds them all, those that were told unchanged.
 - A model keeps nothing between requests: each one holds all that it needs. `messages` and `tools` are read-only.
 - A model raises ToolwireError with one of the codes `model_failed`, `model_refused`, `context_too_long`,
   `rate_limited`, `timed_out`; anything else that it raises is taken for `model_failed`.
@@ -14,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from ...protocol.events import ReasoningDelta, TextDelta, Usage
+from ...protocol.events import CallSpoken, ReasoningDelta, TextDelta, Usage
 from ...protocol.history import HistoryMessage, Opaque
 from ...protocol.tools import ToolCall, ToolSpec
 
@@ -47,7 +49,7 @@ class ModelReply(Struct, frozen=True):
     opaque: tuple[Opaque, ...] = ()
 
 
-ModelEvent = TextDelta | ReasoningDelta | ModelReply
+ModelEvent = TextDelta | ReasoningDelta | CallSpoken | ModelReply
 
 
 @runtime_checkable

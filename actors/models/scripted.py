@@ -4,10 +4,14 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self
 
-from ...protocol.events import TextDelta
+import anyio
+from msgspec import Struct
+
+from ...protocol.events import CallSpoken, TextDelta
 from ...protocol.failures import Misuse, ToolwireError, failed
 from ...protocol.tools import ToolCall
 from .contract import ModelEvent, ModelReply, ModelRequest
@@ -19,7 +23,18 @@ Line = str | Call | Sequence[str | Call] | ModelReply | BaseException
 """One response: a text, one call, a list of calls (a text among them is said beside them), a whole reply, or what is
 raised instead."""
 
-Step = Line | Callable[[ModelRequest], Line | Awaitable[Line]]
+
+class Speaking(Struct, frozen=True):
+    """A response that takes its time. See `spoken`."""
+
+    line: Line
+    every: float = 0.0
+    then: float = 0.0
+    raises: BaseException | None = None
+    after: int | None = None
+
+
+Step = Line | Speaking | Callable[[ModelRequest], Line | Speaking | Awaitable[Line | Speaking]]
 """One response, or a function of the request that gives it."""
 
 _WORDS = re.compile(r"\s*\S+\s*|\s+")
@@ -34,6 +49,22 @@ def scripted(steps: Sequence[Step]) -> "Scripted":
     if isinstance(steps, str):
         raise Misuse(failed("model_failed", f"a script is a list of steps: write scripted([{steps!r:.200}])"))
     return Scripted(steps)
+
+
+def spoken(
+    line: Line,
+    *,
+    every: float = 0.0,
+    then: float = 0.0,
+    raises: BaseException | None = None,
+    after: int | None = None,
+) -> Speaking:
+    """A step of a script that is said slowly: each of its calls takes `every` seconds, the end another `then`.
+
+    With `raises` the model breaks off: it raises that once `after` calls are said (all of them, if None). Seconds are
+    those of the event loop, so a mock clock moves them; even 0 of them let others run.
+    """
+    return Speaking(line, every, then, raises, after)
 
 
 class Scripted:
@@ -53,6 +84,15 @@ class Scripted:
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """The next step, as a reply. Raises what the step says, or ToolwireError if there is none left."""
+        reply, speaking = await self.next(request)
+        if speaking is not None:
+            calls = reply.calls if speaking.raises is None else reply.calls[: speaking.after]
+            await anyio.sleep(speaking.every * len(calls))
+            await ended(speaking)
+        return reply
+
+    async def next(self, request: ModelRequest) -> tuple[ModelReply, Speaking | None]:
+        """The next step, as a reply, and how slowly it is said."""
         number = len(self.requests) + 1
         self.requests.append(request)
         if number > len(self._steps):
@@ -62,10 +102,12 @@ class Scripted:
         line = step(request) if callable(step) else step
         if inspect.isawaitable(line):
             line = await line
-        return self._reply(line, number)
+        if isinstance(line, Speaking):
+            return self._reply(line.line, number), line
+        return self._reply(line, number), None
 
     def stream(self, request: ModelRequest) -> AbstractAsyncContextManager["Spoken"]:
-        """The same, word by word."""
+        """The same, word by word, then call by call."""
         return Spoken(self, request)
 
     def _reply(self, line: Any, number: int) -> ModelReply:
@@ -99,11 +141,15 @@ class Spoken:
     def __init__(self, model: Scripted, request: ModelRequest) -> None:
         self._model = model
         self._request = request
+        self._speaking: Speaking | None = None
         self._events: Iterator[ModelEvent] = iter(())
 
     async def __aenter__(self) -> Self:
-        reply = await self._model.complete(self._request)
-        self._events = iter((*map(TextDelta, _WORDS.findall(reply.text)), reply))
+        reply, speaking = await self._model.next(self._request)
+        self._speaking = speaking
+        calls = reply.calls if speaking is None or speaking.raises is None else reply.calls[: speaking.after]
+        told = (CallSpoken(call, position) for position, call in enumerate(calls))
+        self._events = chain(map(TextDelta, _WORDS.findall(reply.text)), told, (reply,))
         return self
 
     async def __aexit__(
@@ -116,12 +162,26 @@ class Spoken:
 
     async def __anext__(self) -> ModelEvent:
         for event in self._events:
+            if self._speaking is not None:
+                if type(event) is CallSpoken:
+                    await anyio.sleep(self._speaking.every)
+                elif type(event) is ModelReply:
+                    await ended(self._speaking)
             return event
         raise StopAsyncIteration
 
 
+async def ended(speaking: Speaking) -> None:
+    """Come to the end of a response that is said slowly. Raises what it breaks off with."""
+    await anyio.sleep(speaking.then)
+    if speaking.raises is not None:
+        raise speaking.raises
+
+
 def _parts(line: object, number: int) -> Sequence[Any]:
     """The texts and calls of one response. Raises Misuse for what is none."""
+    if isinstance(line, Speaking):
+        line = line.line
     if isinstance(line, (str, ModelReply, BaseException)):
         return ()
     parts = line if isinstance(line, list) else [line]

@@ -5,21 +5,21 @@ of blocks. Text and calls are ours; thinking, its signature, and tools that Anth
 or, where a block came in pieces, as the pieces say.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from ..events import ReasoningDelta, TextDelta, Usage
+from ..events import CallSpoken, ReasoningDelta, TextDelta, Usage
 from ..failures import ToolwireError
 from ..history import Opaque
 from ..tools import ToolCall, encode_json
-from .contract import Answer
+from .contract import Answer, News
 from .layout import opaque_of
 from .names import free_id
 from .openai_failures import SERVER_ERROR, failure_from_openai
-from .reading import Json, clean, decode_object, given, read, text_of
+from .reading import Json, clean, decode_object, given, is_object, read, text_of
 
 PROVIDER = "anthropic"
 
@@ -121,10 +121,13 @@ class Speech:
         self._made_up = made_up
         self._taken = taken
         self._blocks: dict[int, _Spoken] = {}
+        self._stopped: set[int] = set()
+        self._told: set[int] = set()
+        self._used: set[str] = set()
         self._usage = _Tokens()
         self._finish = ""
 
-    def hear(self, chunk: object) -> list[TextDelta | ReasoningDelta]:
+    def hear(self, chunk: object) -> Sequence[News]:
         """Take in one event, as JSON text or decoded.
 
         Raises ToolwireError if it is an error, ValueError for what is no JSON, msgspec.ValidationError.
@@ -140,6 +143,9 @@ class Speech:
                 return spoken.beginning()
             case "content_block_delta" if event.index in self._blocks:
                 return self._blocks[event.index].hear(event.delta)
+            case "content_block_stop" if event.index in self._blocks:
+                self._stopped.add(event.index)
+                return self._tell_calls()
             case "message_delta":
                 self._finish = event.delta.stop_reason or self._finish
                 self._count(event.usage)
@@ -165,7 +171,8 @@ class Speech:
             block = spoken.block
             raw = spoken.raw()
             if block.type == "tool_use":
-                nothing = "" if finish in {"", "length"} and index == last else "{}"
+                torn = finish in {"", "length"} and index == last and index not in self._told
+                nothing = "" if torn else "{}"
                 id_ = free_id(block.id, len(calls) + 1, used, self._taken, self._made_up)
                 calls.append(ToolCall(id_, self._names.get(block.name, block.name), spoken.arguments() or nothing))
                 pieces.append(Opaque(PROVIDER, raw if id_ == block.id else "", id_))
@@ -178,6 +185,21 @@ class Speech:
         read_ = (told.input_tokens, told.cache_creation_input_tokens, told.cache_read_input_tokens)
         usage = Usage(sum(tokens or 0 for tokens in read_), told.output_tokens or 0)
         return Answer(said, tuple(calls), usage, finish, opaque_of(pieces))
+
+    def _tell_calls(self) -> list[News]:
+        """The calls that are complete now: their blocks have stopped, and none of them is torn. In order, no gaps."""
+        events: list[News] = []
+        for index, spoken in sorted(self._blocks.items()):
+            block = spoken.block
+            if block.type != "tool_use" or index in self._told:
+                continue
+            text = spoken.arguments() or "{}"
+            if index not in self._stopped or not is_object(text):
+                break
+            id_ = free_id(block.id, len(self._told) + 1, self._used, self._taken, self._made_up)
+            events.append(CallSpoken(ToolCall(id_, self._names.get(block.name, block.name), text), len(self._told)))
+            self._told.add(index)
+        return events
 
     def _count(self, usage: _Tokens | None) -> None:
         """Take in tokens: those of a later event are of the whole message, and it may tell fewer kinds."""

@@ -13,13 +13,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ..events import ReasoningDelta, TextDelta, Usage
+from ..events import CallSpoken, ReasoningDelta, TextDelta, Usage
 from ..history import History, HistoryMessage, Opaque
 from ..tools import ToolCall, ToolResult, ToolSpec
 from .names import Names
 from .strict import Rules
 
 NamesBack = Mapping[str, str]
+
+News = TextDelta | ReasoningDelta | CallSpoken
+"""What is told of an answer while it is spoken.
+
+Calls are told in their order, without gaps, as soon as the provider's own events say that one has all its arguments and
+these are a JSON object. What is only complete at the end, or torn there, stands in the answer alone.
+"""
 
 
 class Answer(NamedTuple):
@@ -33,9 +40,13 @@ class Answer(NamedTuple):
 
 
 class Hearing(Protocol):
-    """An answer while it is spoken: hears piece after piece, tells what is new, and at the end the whole."""
+    """An answer while it is spoken: hears piece after piece, tells what is new, and at the end the whole.
 
-    def hear(self, chunk: object) -> list[TextDelta | ReasoningDelta]:
+    Each call that was told is the same in the answer, unless the provider changed it afterwards: then the answer shows
+    what it came to.
+    """
+
+    def hear(self, chunk: object) -> Sequence[News]:
         """Take in one piece of a stream, as JSON text or decoded.
 
         Raises ToolwireError if it is an error, ValueError for what is no JSON, msgspec.ValidationError.

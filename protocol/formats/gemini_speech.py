@@ -11,15 +11,15 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from ..events import ReasoningDelta, TextDelta, Usage
+from ..events import CallSpoken, ReasoningDelta, TextDelta, Usage
 from ..failures import Failure, ToolwireError
 from ..history import Opaque
 from ..tools import ToolCall
-from .contract import Answer
+from .contract import Answer, News
 from .layout import opaque_of
 from .names import free_id
 from .openai_failures import SERVER_ERROR, failure_from_openai
-from .reading import Json, clean, given, read, text_of
+from .reading import Json, clean, given, is_object, read, text_of
 
 PROVIDER = "gemini"
 
@@ -106,11 +106,12 @@ class Speech:
         self._text: list[str] = []
         self._calls: list[ToolCall] = []
         self._pieces: list[Opaque] = []
+        self._told = 0
         self._used: set[str] = set()
         self._usage = Usage()
         self._finish = ""
 
-    def hear(self, chunk: object) -> list[TextDelta | ReasoningDelta]:
+    def hear(self, chunk: object) -> list[News]:
         """Take in one chunk (or a whole response), as JSON text or decoded.
 
         Raises ToolwireError if it is an error, or the model failed at its answer, ValueError for what is no JSON,
@@ -135,13 +136,12 @@ class Speech:
             self._finish = _FINISH.get(reason, "filtered")
         return [event for event in events if event is not None]
 
-    def hear_part(self, raw: Raw) -> TextDelta | ReasoningDelta | None:
+    def hear_part(self, raw: Raw) -> News | None:
         """Take in one part, which is whole."""
         part = decode_part(raw)
         fields = given(msgspec.json.decode(raw))
         if part.function_call is not None:
-            self._hear_call(part.function_call, raw, plain=fields.keys() <= {"functionCall"})
-            return None
+            return self._hear_call(part.function_call, raw, plain=fields.keys() <= {"functionCall"})
         text = clean(part.text or "")
         if part.text is None or part.thought:
             self._pieces.append(Opaque(PROVIDER, text_of(raw)))
@@ -157,13 +157,19 @@ class Speech:
         finish = "calls" if self._finish == "stop" and self._calls else self._finish
         return Answer("".join(self._text), tuple(self._calls), self._usage, finish, opaque_of(self._pieces))
 
-    def _hear_call(self, call: FunctionCall, raw: Raw, *, plain: bool) -> None:
+    def _hear_call(self, call: FunctionCall, raw: Raw, *, plain: bool) -> CallSpoken | None:
+        """A call is never cut; it is told at once, unless it can't be run, or stands behind one that can't."""
         id_ = free_id(call.id or "", len(self._calls) + 1, self._used, self._taken, self._made_up)
         arguments = clean(text_of(call.args)) if bytes(call.args) not in {b"", b"null"} else "{}"
         self._calls.append(ToolCall(id_, self._names.get(call.name, call.name), arguments))
         # A call without an id goes back without one, and so does its result: Gemini knows them by name and order.
         as_it_came = not plain and id_ in {call.id, id_ if not call.id else ""}
         self._pieces.append(Opaque(PROVIDER, text_of(raw) if as_it_came else "", id_))
+        position = len(self._calls) - 1
+        if self._told != position or not (call.name and is_object(arguments)):
+            return None
+        self._told += 1
+        return CallSpoken(self._calls[position], position)
 
 
 def without_id(raw: str) -> bool:

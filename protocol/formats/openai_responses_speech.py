@@ -11,15 +11,15 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from ..events import ReasoningDelta, TextDelta, Usage
+from ..events import CallSpoken, ReasoningDelta, TextDelta, Usage
 from ..failures import ToolwireError
 from ..history import Opaque
 from ..tools import ToolCall
-from .contract import Answer
+from .contract import Answer, News
 from .layout import opaque_of
 from .names import free_id
 from .openai_failures import SERVER_ERROR, failure_from_openai
-from .reading import Json, clean, read, text_of
+from .reading import Json, clean, is_object, read, text_of
 
 PROVIDER = "openai_responses"
 
@@ -130,10 +130,13 @@ class Speech:
         self._begun: dict[int, Item] = {}
         self._pieces: dict[int, list[str]] = {}
         self._done: dict[int, tuple[Raw, Item]] = {}
+        self._whole: dict[int, str] = {}
+        self._told: set[int] = set()
+        self._used: set[str] = set()
         self._usage = Usage()
         self._finish = ""
 
-    def hear(self, chunk: object) -> list[TextDelta | ReasoningDelta]:
+    def hear(self, chunk: object) -> list[News]:
         """Take in one event, as JSON text or decoded.
 
         Raises ToolwireError if it is an error, ValueError for what is no JSON, msgspec.ValidationError.
@@ -151,6 +154,8 @@ class Speech:
             self._done[index] = event.item.copy(), _item.decode(event.item)
         elif event.type == "response.function_call_arguments.done" and isinstance(event.arguments, str):
             self._pieces[index] = [event.arguments]
+            self._whole[index] = clean(event.arguments).strip()
+            return self._tell_calls()
         elif isinstance(event.delta, str):
             return self._hear_delta(event.type, index, event.delta)
         return []
@@ -204,7 +209,21 @@ class Speech:
             return Raw(), msgspec.structs.replace(item, arguments=said)
         return Raw(), Item(content=said if item.type == "message" else "")
 
-    def _hear_delta(self, kind: str, index: int, delta: str) -> list[TextDelta | ReasoningDelta]:
+    def _tell_calls(self) -> list[News]:
+        """The calls that are complete now: their arguments are said to be done. In order, no gaps."""
+        events: list[News] = []
+        for index in sorted(index for index, item in self._begun.items() if item.type == "function_call"):
+            if index in self._told:
+                continue
+            item, text = self._begun[index], self._whole.get(index, "")
+            if not (item.name and is_object(text)):
+                break
+            id_ = free_id(item.call_id or "", len(self._told) + 1, self._used, self._taken, self._made_up)
+            events.append(CallSpoken(ToolCall(id_, self._names.get(item.name, item.name), text), len(self._told)))
+            self._told.add(index)
+        return events
+
+    def _hear_delta(self, kind: str, index: int, delta: str) -> list[News]:
         if kind in _REASONING:
             return [ReasoningDelta(clean(delta))]
         if kind in _TEXT or kind == "response.function_call_arguments.delta":

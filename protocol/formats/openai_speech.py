@@ -11,20 +11,26 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ..events import ReasoningDelta, TextDelta, Usage
+from ..events import CallSpoken, ReasoningDelta, TextDelta, Usage
 from ..failures import ToolwireError
 from ..history import Opaque
 from ..tools import ToolCall, encode_json
-from .contract import Answer
+from .contract import Answer, News
 from .names import free_id
 from .openai_failures import SERVER_ERROR, failure_from_openai
-from .reading import Json, clean, given
+from .reading import Json, clean, given, is_object
 
 PROVIDER = "openai"
 
 _MESSAGE = frozenset({"role", "content", "refusal", "tool_calls", "name", "function_call", "annotations", "audio"})
 """The fields of a message that are understood here, or that are refused in a history."""
 _CALL = frozenset({"id", "index", "type", "function"})
+
+_TORN = frozenset({"", "length", "content_filter"})
+"""After these the last call may lack its end."""
+
+TRIES = 3
+"""How often it is looked whether a call is whole before the answer says so: each look reads all of its arguments."""
 
 
 def answer_from_openai(
@@ -51,11 +57,14 @@ class Speech:
         self._refusal: list[str] = []
         self._calls: list[_Spoken] = []
         self._open: dict[int, _Spoken] = {}
+        self._speaking: _Spoken | None = None
+        self._told: list[ToolCall] = []
+        self._used: set[str] = set()
         self._fields: Json = {}
         self._usage = Usage()
         self._finish = ""
 
-    def hear(self, chunk: object) -> list[TextDelta | ReasoningDelta]:
+    def hear(self, chunk: object) -> list[News]:
         """Take in one chunk (or a whole completion), as JSON text or decoded.
 
         Raises ToolwireError if it is an error, ValueError for what is no JSON, msgspec.ValidationError.
@@ -73,12 +82,17 @@ class Speech:
         choice = heard.choices[0]
         self._finish = choice.finish_reason or self._finish
         words = choice.delta or choice.message
-        return [] if words is None else self._hear_words(words)
+        before = self._speaking
+        events = [] if words is None else self._hear_words(words)
+        if self._calls and choice.message is None and (self._finish or before is not self._speaking):
+            self._tell_calls(events)
+        return events
 
     def answer(self) -> Answer:
         """All that was said so far."""
         text, refusal = "".join(self._text), "".join(self._refusal)
-        calls = self._spoken_calls()
+        used = set(self._used)
+        calls = tuple(self._call(n, used) for n in range(len(self._calls)))
         finish = _FINISH.get(self._finish, "stop") if self._finish else ""
         if finish in {"stop", "calls"}:
             finish = "calls" if calls else "refused" if refusal else "stop"  # relatives say "stop" after calls too
@@ -86,9 +100,9 @@ class Speech:
         opaque = (opaque_fields(self._fields), *(opaque_fields(each.fields, call.id) for each, call in spoken))
         return Answer(text or refusal, calls, self._usage, finish, tuple(filter(None, opaque)))
 
-    def _hear_words(self, words: Json) -> list[TextDelta | ReasoningDelta]:
+    def _hear_words(self, words: Json) -> list[News]:
         said = msgspec.convert(words, Words)
-        events: list[TextDelta | ReasoningDelta] = []
+        events: list[News] = []
         if words.keys() - _MESSAGE:
             add_fields(self._fields, words, _MESSAGE)
         # DeepSeek, vLLM and llama.cpp say `reasoning_content`, OpenRouter and Ollama `reasoning`.
@@ -114,23 +128,35 @@ class Speech:
         if spoken is None or (spoken.whole and (function.name or function.arguments)):
             spoken = _Spoken(index)
             self._calls.append(spoken)
-        self._open[index] = spoken
+        self._open[index] = self._speaking = spoken
         spoken.id = spoken.id or call.id or ""
         spoken.name = spoken.name or function.name or ""
         spoken.add(function.arguments)
         add_fields(spoken.fields, told, _CALL)
 
-    def _spoken_calls(self) -> tuple[ToolCall, ...]:
-        used: set[str] = set()
-        calls: list[ToolCall] = []
-        torn = self._finish in {"", "length", "content_filter"}
-        for number, spoken in enumerate(self._calls, 1):
-            id_ = free_id(spoken.id, number, used, self._taken, self._made_up)
-            # No arguments at all stand for none, but not where the answer was cut off before them.
-            nothing = "" if torn and number == len(self._calls) else "{}"
-            text = clean("".join(spoken.parts)).strip() or nothing
-            calls.append(ToolCall(id_, self._names.get(spoken.name, spoken.name), text))
-        return tuple(calls)
+    def _tell_calls(self, events: list[News]) -> None:
+        """Tell the calls that are complete now: another one is spoken, or the answer has ended. In order, no gaps."""
+        torn = self._finish in _TORN
+        for position in range(len(self._told), len(self._calls)):
+            spoken = self._calls[position]
+            if torn and (spoken is self._speaking or (self._finish and position == len(self._calls) - 1)):
+                return
+            if not (spoken.name and spoken.is_whole(ended=not torn)):
+                return
+            call = self._call(position, self._used)
+            self._told.append(call)
+            events.append(CallSpoken(call, position))
+
+    def _call(self, position: int, used: set[str]) -> ToolCall:
+        spoken = self._calls[position]
+        # No arguments at all stand for none, but not where the answer was cut off before them.
+        nothing = "" if self._finish in _TORN and position == len(self._calls) - 1 else "{}"
+        text = spoken.text() or nothing
+        if position < len(self._told):
+            told = self._told[position]
+            return told if told.arguments == text else ToolCall(told.id, told.name, text)
+        id_ = free_id(spoken.id, position + 1, used, self._taken, self._made_up)
+        return ToolCall(id_, self._names.get(spoken.name, spoken.name), text)
 
 
 _FINISH = {
@@ -191,7 +217,7 @@ class _Chunk(Struct, frozen=True, gc=False):
 class _Spoken:
     """A call while it is spoken. `whole` once its arguments came as an object: nothing can be added to that."""
 
-    __slots__ = ("fields", "id", "index", "name", "parts", "whole")
+    __slots__ = ("fields", "id", "index", "name", "parts", "tries", "whole")
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -199,7 +225,17 @@ class _Spoken:
         self.name = ""
         self.parts: list[str] = []
         self.whole = False
+        self.tries = 0
         self.fields: Json = {}
+
+    def text(self) -> str:
+        """The arguments as far as they were said."""
+        return clean("".join(self.parts)).strip()
+
+    def is_whole(self, *, ended: bool) -> bool:
+        """Whether the arguments are an object. None at all may stand for none only once the answer has `ended`."""
+        self.tries += 1
+        return self.tries <= TRIES and is_object(self.text() or ("{}" if ended else ""))
 
     def add(self, arguments: str | Json | None) -> None:
         if isinstance(arguments, dict):

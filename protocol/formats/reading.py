@@ -49,11 +49,16 @@ def plain(value: Any) -> Any:
 
 def object_text(arguments: str) -> str:
     """`arguments`, if they are a JSON object: who gets a history parses what stands in it, and refuses the rest."""
+    return arguments if is_object(arguments) else encode_json({"malformed_arguments": clean(arguments)}).decode()
+
+
+def is_object(text: str) -> bool:
+    """Whether `text` is a whole JSON object, and nothing else."""
     try:
-        decode_object(arguments)
+        decode_object(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return encode_json({"malformed_arguments": clean(arguments)}).decode()
-    return arguments
+        return False
+    return True
 
 
 def object_raw(arguments: str) -> Raw:

@@ -15,7 +15,7 @@ from toolwire.actors.model import Memory, ModelActor
 from toolwire.actors.models.contract import ModelReply, ModelRequest
 from toolwire.actors.models.scripted import Step, scripted
 from toolwire.protocol.envelope import encode
-from toolwire.protocol.events import ReasoningDelta, TextDelta, Usage
+from toolwire.protocol.events import CallSpoken, ReasoningDelta, TextDelta, Usage
 from toolwire.protocol.failures import ToolwireError, failed
 from toolwire.protocol.history import History, HistoryMessage, UserMessage
 from toolwire.protocol.messages import Complete, Completed, Remember, Remembered, SendAll
@@ -190,6 +190,15 @@ async def test_a_stream_is_told_while_it_speaks() -> None:
         done = await ask(Complete("c", 0, texts("a"), events=True), heard.append)
         assert "".join(event.text for event in heard) == done.text == "one two"
         assert len(heard) == 2
+
+
+@pytest.mark.parametrize("calls", [True, False])
+async def test_calls_are_told_only_to_who_asked_for_them(*, calls: bool) -> None:
+    async with asked(scripted([["so", ("a", {"x": 1}), ("b",)]])) as ask:
+        heard: list[Any] = []
+        done = await ask(Complete("c", 0, texts("a"), events=True, calls=calls), heard.append)
+        told = [CallSpoken(call, position) for position, call in enumerate(done.calls)]
+        assert heard == [TextDelta("so"), *(told if calls else ())]
 
 
 class Streams:

@@ -10,7 +10,7 @@ import pytest
 
 from toolwire.actors.models.contract import ModelReply, ModelRequest, StreamingModel
 from toolwire.actors.models.openai import OpenAI, openai
-from toolwire.protocol.events import ReasoningDelta, TextDelta, Usage
+from toolwire.protocol.events import CallSpoken, ReasoningDelta, TextDelta, Usage
 from toolwire.protocol.failures import Misuse, ToolwireError
 from toolwire.protocol.history import (
     AssistantMessage,
@@ -169,8 +169,9 @@ async def test_a_stream_in_awkward_pieces(provider_of: Any, sse: Any, size: int,
     provider = provider_of(sse([wire[n : n + size] for n in range(0, len(wire), size)]))
     async with model_of(provider) as model:
         *deltas, reply = await heard(model, ModelRequest(ASKED, [WEATHER]))
-    assert deltas == [ReasoningDelta("hm"), TextDelta("Grüße "), TextDelta("🌤!")]
+    assert deltas[:3] == [ReasoningDelta("hm"), TextDelta("Grüße "), TextDelta("🌤!")]
     calls = (ToolCall("a", "get_weather", '{"city":"Orléans"}'), ToolCall("b", "now", "{}"))
+    assert deltas[3:] == [CallSpoken(each, position) for position, each in enumerate(calls)]
     opaque = (Opaque("openai", '{"reasoning_content":"hm"}'),)
     assert reply == ModelReply("Grüße 🌤!", calls, Usage(7, 3), "calls", opaque)
     assert provider.bodies[0]["stream_options"] == {"include_usage": True}

@@ -1,8 +1,11 @@
+import anyio
 import pytest
+import trio
+from trio.testing import MockClock
 
 from toolwire.actors.models.contract import ModelReply, ModelRequest, StreamingModel
-from toolwire.actors.models.scripted import Scripted, scripted
-from toolwire.protocol.events import TextDelta, Usage
+from toolwire.actors.models.scripted import Scripted, scripted, spoken
+from toolwire.protocol.events import CallSpoken, TextDelta, Usage
 from toolwire.protocol.failures import Misuse, ToolwireError
 from toolwire.protocol.history import History, HistoryMessage, UserMessage
 from toolwire.protocol.tools import ToolCall
@@ -12,7 +15,7 @@ pytestmark = pytest.mark.anyio
 REQUEST = ModelRequest([UserMessage("?")])
 
 
-async def spoken(model: Scripted, request: ModelRequest = REQUEST) -> list[object]:
+async def heard(model: Scripted, request: ModelRequest = REQUEST) -> list[object]:
     async with model.stream(request) as events:
         return [event async for event in events]
 
@@ -78,7 +81,7 @@ async def test_the_end_of_the_script_is_a_typed_failure() -> None:
         await model.complete(REQUEST)
     assert raised.value.failure.code == "model_failed"
     with pytest.raises(ToolwireError, match="step 3"):
-        await spoken(model)
+        await heard(model)
 
 
 async def test_requests_show_what_was_sent_then() -> None:
@@ -86,16 +89,76 @@ async def test_requests_show_what_was_sent_then() -> None:
     model = scripted(["a", "b"])
     await model.complete(ModelRequest(History(messages)))
     messages.append(UserMessage("two"))
-    await spoken(model, ModelRequest(History(messages)))
+    await heard(model, ModelRequest(History(messages)))
     assert [list(request.messages) for request in model.requests] == [messages[:1], messages]
 
 
 @pytest.mark.parametrize("text", ["", "one", "  two  words\n", "Grüße 🌤"])
 async def test_the_words_of_a_stream_are_its_text(text: str) -> None:
-    *deltas, reply = await spoken(scripted([[text, ("a", {})]]))
+    *deltas, call, reply = await heard(scripted([[text, ("a", {})]]))
     assert "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)) == text
+    assert call == CallSpoken(ToolCall("call_1", "a", {}), 0)
     assert len(deltas) == len(text.split())
     assert reply == ModelReply(text, (ToolCall("call_1", "a", {}),), finish="calls")
+
+
+async def test_calls_are_told_in_order_before_the_reply() -> None:
+    mine = ToolCall("mine", "b")
+    *told, reply = await heard(scripted([["so", ("a", {}), mine, ("c",)]]))
+    calls = (ToolCall("call_1", "a", {}), mine, ToolCall("call_2", "c", {}))
+    assert told == [TextDelta("so"), *[CallSpoken(call, position) for position, call in enumerate(calls)]]
+    assert reply == ModelReply("so", calls, finish="calls")
+
+
+async def times(model: Scripted) -> list[float]:
+    """When each event of the next step comes, in seconds of the loop."""
+    began = anyio.current_time()
+    async with model.stream(REQUEST) as events:
+        return [anyio.current_time() - began async for _ in events]
+
+
+def test_a_slow_step_takes_its_time() -> None:
+    model = scripted([spoken(["one two", ("a",), ("b",)], every=0.25, then=0.5), spoken("text", then=0.25), "quick"])
+    clock = MockClock(autojump_threshold=0)
+    said = [trio.run(times, model, clock=clock) for _ in range(3)]
+    assert said == [[0, 0, 0.25, 0.5, 1.0], [0, 0.25], [0, 0]]
+
+
+def test_a_slow_step_takes_as_long_in_one_piece() -> None:
+    async def answered() -> float:
+        began = anyio.current_time()
+        await scripted([spoken([("a",), ("b",)], every=0.25, then=0.5)]).complete(REQUEST)
+        return anyio.current_time() - began
+
+    assert trio.run(answered, clock=MockClock(autojump_threshold=0)) == 1.0
+
+
+@pytest.mark.parametrize(("after", "calls"), [(None, 2), (1, 1), (0, 0)])
+async def test_a_step_that_breaks_off(after: int | None, calls: int) -> None:
+    step = spoken(["so", ("a",), ("b",)], raises=ConnectionError("gone"), after=after)
+    model = scripted([step, step])
+    told: list[object] = []
+
+    async def hear() -> None:
+        async with model.stream(REQUEST) as events:
+            async for event in events:
+                told.append(event)  # noqa: PERF401 - what was told before it raises is what is looked at
+
+    with pytest.raises(ConnectionError, match="gone"):
+        await hear()
+    assert [type(event) for event in told] == [TextDelta, *[CallSpoken] * calls]
+    with pytest.raises(ConnectionError, match="gone"):
+        await model.complete(REQUEST)
+
+
+async def test_a_function_may_give_a_slow_step() -> None:
+    model = scripted([lambda _: spoken(("a",))])
+    assert [type(event) for event in await heard(model)] == [CallSpoken, ModelReply]
+
+
+async def test_what_is_said_slowly_is_checked_too() -> None:
+    with pytest.raises(Misuse, match="step 1"):
+        scripted([spoken(7)])  # type: ignore[arg-type]  # that is what is tested
 
 
 async def test_a_stream_can_be_left() -> None:
