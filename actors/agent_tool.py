@@ -26,7 +26,10 @@ def agent_tool(agent: Agent, converse: Open) -> Tool[str]:
 
     async def ask(message: str, context: Context) -> str:
         if context.depth > DEEPEST * HOPS:
-            raise ToolwireError(failed("limit_reached", f"agents nest deeper than {DEEPEST}"))
+            said = (
+                f"{agent.name!r} was not asked: agents nest at most {DEEPEST} deep, and {asker(context)} is that deep"
+            )
+            raise ToolwireError(failed("limit_reached", said, by="depth"))
         chat = await converse(agent, None, context.caller)
         try:
             reply = (await context.ask(chat.address, Say(message))).reply
@@ -36,6 +39,10 @@ def agent_tool(agent: Agent, converse: Open) -> Tool[str]:
         if reply.ended != "answered":
             raise CallFailed(reply.failure or Failure("failed", f"the agent ended without an answer: {reply.ended}"))
         return reply.text
+
+    def asker(context: Context) -> str:
+        name = context.whose().agent
+        return repr(name) if name else f"the conversation of call {context.call_id!r}"
 
     description = agent.system.split("\n\n")[0][:500]
     return tool(name=agent.name, description=f"Ask the agent {agent.name}. {description}".strip())(ask)

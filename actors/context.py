@@ -4,15 +4,19 @@ from logging import LoggerAdapter, getLogger
 from typing import Any, Protocol
 
 import msgspec
+from anyio import NoEventLoopError, from_thread
 
-from ..protocol.envelope import NO_BYTES
+from ..protocol.envelope import DEPTH, NO_BYTES
 from ..protocol.events import CallProgress
-from ..protocol.failures import ToolwireError, failed
+from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallTool, RunBatch
 from ..protocol.tools import ToolCall, ToolResult
 from ..runtime import context
 
 logger = getLogger("toolwire.tools")
+
+HOPS = 2
+"""Requests from one call to the next that it makes: to the executor, to the tool."""
 
 
 class Named(Protocol):
@@ -72,8 +76,20 @@ class Context(context.Context, eq=False):
         if self.message.events:
             self.report(CallProgress(self.call_id, done, total, note))
 
-    async def call(self, tool: Named | str, arguments: dict[str, Any] | None = None) -> ToolResult[Any]:
-        """Call another tool inside this call's time, trace and cancellation."""
+    def report_progress(self, done: float, total: float = 0.0, note: str = "") -> None:
+        """As `progress`, for a function that is not async, wherever it runs."""
+        if not self.message.events:
+            return
+        told = CallProgress(self.call_id, done, total, note)
+        try:
+            from_thread.run_sync(self.report, told)
+        except NoEventLoopError:  # in no thread of a loop: on the loop itself, or in a process of its own
+            self.report(told)
+
+    async def call(
+        self, tool: Named | str, arguments: dict[str, Any] | None = None, *, timeout: float | None = None
+    ) -> ToolResult[Any]:
+        """Call another tool inside this call's time, trace and cancellation; `timeout` may only shorten its time."""
         name = tool if isinstance(tool, str) else tool.name
         self.calls += 1
         identity = f"{self.call_id}.{self.calls}"
@@ -82,13 +98,27 @@ class Context(context.Context, eq=False):
         except NO_BYTES as error:
             failure = failed("invalid_arguments", f"the arguments are not what JSON can carry: {error}")
             return ToolResult(identity, name, None, failure, 0)
+        if self.depth + HOPS > DEPTH:
+            return ToolResult(identity, name, None, too_deep(self, name), 0)
         try:
-            ended = await self.ask(self.executor, RunBatch((asked,)))
+            ended = await self.ask(self.executor, RunBatch((asked,), timeout=timeout))
         except ToolwireError as error:
             return ToolResult(asked.id, name, None, error.failure, 0)
         if not ended.results:
             return ToolResult(asked.id, name, None, failed("internal", "the executor answered nothing"), 0)
         return ended.results[0]
+
+
+def too_deep(context: Context, name: str) -> Failure:
+    """Why a call of the tool `name` is not made: too many wait for each other already. It names the first of them."""
+    first, levels = context.call_id, 0
+    while levels < context.depth // HOPS and (cut := first.rpartition("."))[2].isdecimal() and cut[0]:
+        first, levels = cut[0], levels + 1
+    said = (
+        f"{name!r} was not called: it would be number {levels + 2} of a chain of calls that make each other, which "
+        f"began with the call {first!r} and goes on with {context.tool!r}; requests nest at most {DEPTH} deep"
+    )
+    return failed("limit_reached", said, by="depth", first=first, calls=levels + 1)
 
 
 def of_call(outer: context.Context, message: CallTool, executor: str | context.Door) -> Context:

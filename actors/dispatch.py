@@ -82,6 +82,9 @@ class Dispatcher:
         cut, self._cut = self._cut, None
         if cut is not None and cut[0] is call:
             result = replace(result, attempts=cut[1])
+        entry = self.catalogue.entries.get(call.name)
+        if entry is not None and entry.spec.isolation:
+            result = left_behind(result, entry.spec.isolation)
         if not self.around.handlers.by_code:
             return result
         message = CallTool(call.id, call.name, call.text())
@@ -161,3 +164,21 @@ def timed_out(call: ToolCall, limit: float, seconds: float) -> ToolResult[Any]:
     said = f"the call took longer than {limit:g} s and was given up; what it began may still take effect"
     failure = failed("timed_out", said, "maybe", by="call", seconds=limit)
     return ToolResult(call.id, call.name, None, failure, 1, seconds)
+
+
+LEFT: dict[str, tuple[str, str]] = {
+    "thread": ("abandoned", "its thread can't be stopped and may go on; what it does may still take effect"),
+    "process": ("killed", "the process that ran it was killed; what it did until then may have taken effect"),
+}
+"""What becomes of a tool that is not done in time, by where it runs."""
+
+
+def left_behind(result: ToolResult[Any], isolation: str) -> ToolResult[Any]:
+    """`result`, of a call that ran out of its time, with what becomes of its tool."""
+    failure = result.failure
+    if failure is None or failure.code != "timed_out":
+        return result
+    became, said = LEFT[isolation]
+    message = f"{failure.message.partition(';')[0]}; {said}"
+    failure = replace(failure, message=message, details={**failure.details, isolation: became})
+    return replace(result, failure=failure)

@@ -72,10 +72,7 @@ class Tool(Generic[T_co]):
         self.spec = spec
         self.signature = signature
         self.concurrency = concurrency
-        called = getattr(function, "__call__", None)  # noqa: B004 - an object whose __call__ is async def
-        self.is_async = any(
-            inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in (function, called)
-        )
+        self.is_async = is_async(function)
         self.context_parameters = tuple(name for name, kind in signature.filled.items() if kind is Context)
         self.injected = tuple(signature.injected.items())
         # Most tools: a coroutine function that needs nothing but its arguments.
@@ -173,6 +170,12 @@ class Tool(Generic[T_co]):
         return self.signature.result
 
 
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives something to wait for. It is not seen of a plain decorator around such a function."""
+    called = getattr(function, "__call__", None)  # noqa: B004 - an object whose __call__ is async def
+    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in (function, called))
+
+
 def encoded(value: object, largest: int) -> str | Failure:
     """A tool's result as JSON text, or why it can't be one. The tool has done its work by then."""
     content, reason = b"", ""
@@ -257,6 +260,7 @@ def _made(function: Callable[..., Any], signature: Signature, options: Options) 
         reads=tuple(sorted(options.get("reads", ()))),
         version=options.get("version", ""),
         lenient=options.get("lenient"),
+        isolation="" if is_async(function) else "thread",
         **asked(signature.name, options, read_only=options.get("read_only", False)),
     )
     handlers = Handlers(options.get("on_error"))

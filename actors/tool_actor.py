@@ -102,7 +102,7 @@ class ToolActor(Actor):
         if tool.is_async:
             work = tool.function(**arguments)
         else:
-            work = await self._in_thread(partial(tool.function, **arguments), trace)
+            work = await self._in_thread(tool.name, partial(tool.function, **arguments), trace)
         if tool.signature.streams:
             work = last(work, of_call(context, message, self.workshop.executor))
         # A decorator that is not async, around a function that is, can be told only by what it gives.
@@ -123,11 +123,11 @@ class ToolActor(Actor):
         intake = self._intakes[name] = Intake(tool, self.workshop.customs)
         return intake
 
-    async def _in_thread(self, work: Callable[[], Any], trace: Callable[[], object] | None) -> Any:
+    async def _in_thread(self, name: str, work: Callable[[], Any], trace: Callable[[], object] | None) -> Any:
         if trace is not None:
             work = partial(after, trace, work)
         outcome = partial(settled, work)
-        value, error = await self.workshop.threads.run(outcome)
+        value, error = await self.workshop.threads.run(outcome, name)
         if error is not None:
             raise error
         return value

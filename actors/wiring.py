@@ -23,6 +23,7 @@ from ..runtime.border import speakable
 from ..runtime.bus import BusError, open_bus
 from ..runtime.context import Context, Door, bus_failure, outside
 from ..runtime.system import ActorSystem
+from ..runtime.threads import Abandoned
 from ..runtime.tracing import Tracing
 from .agent import Agent
 from .catalogue import Catalogue
@@ -106,7 +107,13 @@ class Runtime:
 
     def __repr__(self) -> str:
         open_conversations = len(self._conversations) if hasattr(self, "_conversations") else 0
-        return f"<Runtime {self.url} [tools: {len(self.tools)} | conversations: {open_conversations}]>"
+        left = f" | abandoned threads: {len(self.abandoned)}" if self.abandoned else ""
+        return f"<Runtime {self.url} [tools: {len(self.tools)} | conversations: {open_conversations}{left}]>"
+
+    @property
+    def abandoned(self) -> tuple[Abandoned, ...]:
+        """Functions that still run in a thread though their call has ended: no thread can be stopped."""
+        return self._workshop.threads.abandoned if hasattr(self, "_workshop") else ()
 
     async def __aenter__(self) -> Self:
         await self._providers.__aenter__()

@@ -70,7 +70,8 @@ class ToolSpec(SpokenTool, Struct, frozen=True, omit_defaults=True, gc=False):
     result may be given again to the same caller for the same arguments; with `share` such calls at the same time are
     one; with `hedge` a second attempt begins where the first takes unusually long. `confirm`: a person is asked before
     each call ("always"), or where the owner's rule says so ("maybe"). What an `untrusted` tool brings may be written by
-    strangers.
+    strangers. `isolation` is where it runs, if not on its owner's event loop: in a thread, which can't be stopped, or
+    in a process of its own, which is killed when its time is over.
     """
 
     _word: ClassVar[str] = "tool"
@@ -98,6 +99,7 @@ class ToolSpec(SpokenTool, Struct, frozen=True, omit_defaults=True, gc=False):
     confirm: Literal["", "always", "maybe"] = ""
     untrusted: bool = False
     computed: bool = False
+    isolation: Literal["", "thread", "process"] = ""
 
     @property
     def repeatable(self) -> bool:

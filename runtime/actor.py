@@ -29,6 +29,9 @@ from .context import Context, Surroundings
 from .deadline import NEVER
 from .mailbox import CAPACITY, Mailbox
 
+NARROW = DEPTH // 2
+"""Places at a door that requests which wait for each other may take up alone: then the next would wait for ever."""
+
 
 class Actor:
     """The base of every actor: it declares what it hears, and answers it.
@@ -158,7 +161,7 @@ class Cell:
                 if not mailbox.enter_nowait():
                     await self._enter(mailbox, context)
                 entered = True
-                if mailbox.limit == 1:
+                if mailbox.limit <= NARROW:
                     context.path = (*context.path, self.key)
             answer = await self.actor.receive(envelope.body, context)
         except BaseException as error:
@@ -176,7 +179,7 @@ class Cell:
 
     async def _enter(self, mailbox: Mailbox, context: Context) -> None:
         """Wait for room. A request that would wait for itself is refused at once."""
-        if self.key in context.path:
+        if context.path.count(self.key) >= mailbox.limit:
             said = f"{self.key} is asked by a call that it is itself waiting for: it would wait for itself"
             raise ToolwireError(failed("conflict", said))
         await mailbox.enter()

@@ -21,11 +21,11 @@ def loop_clock() -> Clock:
 
     asyncio's loop reads `time.monotonic`, which is nine times cheaper than to ask the loop; trio's clock has an
     offset of its own, and a test may have put a mock in its place. Whoever runs on trio has imported it, so that
-    it need not be imported here (84 ms).
+    it need not be imported here (84 ms). What is given can be read from any thread (`trio.current_time` can't).
     """
     trio = sys.modules.get("trio")
     if trio is not None and current_token().backend_class.__module__.endswith("_trio"):
-        clock: Clock = trio.current_time
+        clock: Clock = trio.lowlevel.current_clock().current_time
         return clock
     return time.monotonic
 

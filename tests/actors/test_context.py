@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from toolwire import CallProgress, Context, Runtime, ToolCall, scripted, tool
+from toolwire import Agent, CallProgress, Context, Runtime, ToolCall, scripted, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -99,17 +99,125 @@ def test_what_it_calls_has_no_more_time_than_itself() -> None:
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-async def test_a_tool_that_calls_itself_for_ever_is_stopped() -> None:
+@pytest.mark.parametrize("around", [0, 3], ids=["bare", "middlewares"])
+async def test_a_tool_that_calls_itself_for_ever_is_stopped(around: int) -> None:
+    depth = 0
+
     @tool
     async def again(context: Context) -> str:
+        nonlocal depth
+        depth += 1
         result = await context.call("again")
-        return result.failure.code if result.failure else str(result.value)
+        return str(result.failure) if result.failure else str(result.value)
+
+    async def passing(call: ToolCall, context: Context, following: Any) -> Any:
+        return await following(call)
 
     async with Runtime() as runtime:
         await runtime.serve(again)
+        runtime.use(*[passing] * around)
         with anyio.fail_after(10):
-            result = await runtime.call(again)
-        assert result.value == "limit_reached"
+            for _ in range(2):
+                told = (await runtime.call_many([ToolCall("start", "again")]))[0].value
+                assert told.startswith("limit_reached: 'again' was not called")
+                assert "began with the call 'start'" in told
+        assert depth <= 64
+
+
+async def test_an_id_with_a_dot_is_told_whole() -> None:
+    @tool
+    async def again(context: Context) -> str:
+        result = await context.call("again")
+        return str(result.failure) if result.failure else str(result.value)
+
+    async with Runtime() as runtime:
+        await runtime.serve(again)
+        told = (await runtime.call_many([ToolCall("toolu.x", "again")]))[0].value
+        assert "began with the call 'toolu.x'" in told
+
+
+async def test_agents_that_ask_each_other_for_ever_are_stopped() -> None:
+    asked: list[str] = []
+
+    def answer(request: Any) -> Any:
+        told = [message for message in request.messages if type(message).__name__ == "ToolMessage"]
+        asked.extend(message.content for message in told)
+        return "done" if told else ("loop", {"message": "more"})
+
+    async with Runtime() as runtime:
+        loop = Agent("loop", scripted([answer] * 40), tools=["loop"])
+        await runtime.serve(loop)
+        with anyio.fail_after(20):
+            assert (await runtime.call("loop", {"message": "go"})).ok
+    assert "'loop' was not asked: agents nest at most 5 deep" in asked[0]
+
+
+@pytest.mark.parametrize("places", [1, 2, 5])
+async def test_a_tool_that_calls_itself_does_not_wait_for_itself(places: int) -> None:
+    began = 0
+
+    @tool(concurrency=places)
+    async def again(context: Context) -> str:
+        nonlocal began
+        began += 1
+        result = await context.call("again")
+        return str(result.failure) if result.failure else str(result.value)
+
+    async with Runtime() as runtime:
+        await runtime.serve(again)
+        with anyio.fail_after(5):
+            assert (await runtime.call(again)).value.startswith("conflict")
+    assert began == places
+
+
+def test_a_nested_call_may_have_a_shorter_time_but_no_longer_one() -> None:
+    seen: list[float] = []
+
+    @tool
+    async def outer(seconds: float, context: Context) -> str:
+        began = trio.current_time()
+        failure = (await context.call("inner", timeout=seconds)).failure
+        seen.append(trio.current_time() - began)
+        return "" if failure is None else failure.code
+
+    @tool(timeout=100.0)
+    async def inner(context: Context) -> None:
+        seen.append(context.remaining() or 0.0)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            seen.append(trio.current_time())
+
+    async def main() -> None:
+        async with Runtime() as runtime:
+            await runtime.serve(outer, inner)
+            assert (await runtime.call(outer, {"seconds": 2.0}, timeout=10.0)).value == "timed_out"
+            assert seen.pop() == pytest.approx(2.0)
+            assert seen.pop(0) == pytest.approx(2.0)
+            seen.clear()
+            began = trio.current_time()
+            result = await runtime.call(outer, {"seconds": 50.0}, timeout=10.0)
+            assert result.failure is not None or result.value == "timed_out"
+            assert seen[0] <= 10.0
+            assert seen[1] - began == pytest.approx(10.0)  # it ended with its caller
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_a_function_in_a_thread_can_ask_how_much_time_is_left_and_tell_how_far_it_is() -> None:
+    @tool(timeout=20.0)
+    def works(context: Context) -> float:
+        context.report_progress(1, 2, "half")
+        context.report_progress(2, 2)
+        return context.remaining() or 0.0
+
+    async with Runtime() as runtime:
+        await runtime.serve(works)
+        assert 0 < (await runtime.call(works)).value <= 20
+        chat = await runtime.converse(model=scripted([("works",), "done"]))
+        async with chat.stream("go") as events:
+            told = [event async for event in events if isinstance(event, CallProgress)]
+        assert [(event.done, event.note) for event in told] == [(1, "half"), (2, "")]
 
 
 async def test_a_method_that_calls_its_own_object_would_wait_for_itself() -> None:

@@ -103,6 +103,7 @@ def test_options_stand_in_the_spec() -> None:
         exclusive=True,
         writes=("a", "b"),
         reads=("c",),
+        isolation="thread",
     )
     assert optioned.concurrency == 3
     assert not optioned.is_async
@@ -223,7 +224,9 @@ def run(arguments: dict[str, Any]) -> int:
 
 async def test_from_a_schema() -> None:
     made = Tool.from_schema("run.it", "Runs it.", SCHEMA, run, read_only=True, timeout=2.0, concurrency=1)
-    assert made.spec == ToolSpec("run.it", "Runs it.", SCHEMA, {"type": "integer"}, read_only=True, timeout=2.0)
+    assert made.spec == ToolSpec(
+        "run.it", "Runs it.", SCHEMA, {"type": "integer"}, read_only=True, timeout=2.0, isolation="thread"
+    )
     assert (made({"a": 1}), made.concurrency, made.checker.schema) == (1, 1, SCHEMA)
     async with Runtime() as runtime:
         await runtime.serve(made)
@@ -248,7 +251,9 @@ def test_options_hold_whether_they_stand_above_or_beside() -> None:
     assert (
         above.spec
         == beside.spec
-        == ToolSpec("plain", "", above.spec.parameters, {"type": "integer"}, timeout=3.0, version="2")
+        == ToolSpec(
+            "plain", "", above.spec.parameters, {"type": "integer"}, timeout=3.0, version="2", isolation="thread"
+        )
     )
 
 

@@ -229,11 +229,20 @@ async def test_a_thread_that_takes_too_long_is_left_alone() -> None:
 
     try:
         async with serving(stuck) as runtime:
-            failure = (await runtime.call(stuck)).failure
-            assert failure is not None
-            assert (failure.code, failure.effect) == ("timed_out", "maybe")
+            assert "abandoned" not in repr(runtime)
+            for failure in [(await runtime.call(stuck)).failure, (await alone(runtime, "stuck")).failure]:
+                assert failure is not None
+                assert (failure.code, failure.effect, failure.details["thread"]) == ("timed_out", "maybe", "abandoned")
+                assert failure.message.startswith("the call took longer than 0.05 s and was given up; its thread can't")
+            assert [each.name for each in runtime.abandoned] == ["stuck", "stuck"]
+            assert repr(runtime).endswith("| abandoned threads: 2]>")
     finally:
         gate.set()
+
+
+async def alone(runtime: Runtime, name: str) -> ToolResult[Any]:
+    """In a batch of two, which goes another way than a call by itself."""
+    return (await runtime.call_many([ToolCall("1", name), ToolCall("2", "nowhere")]))[0]
 
 
 async def test_a_plain_decorator_around_an_async_function_is_seen_through() -> None:

@@ -1,5 +1,6 @@
 """Threads: bounded also where functions hang, daemons, in a copy of the context, and `from_thread` works in them."""
 
+import logging
 import subprocess
 import sys
 import threading
@@ -66,6 +67,51 @@ async def test_a_function_can_call_back_into_the_loop() -> None:
         return 2 * n
 
     assert await threads.run(lambda: anyio.from_thread.run(double, 21)) == 42
+    threads.close()
+
+
+async def test_a_function_that_nobody_waits_for_is_reported_until_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    threads, release = Threads(2), threading.Event()
+    with caplog.at_level(logging.INFO, "toolwire.threads"):
+        for name in ("first", "second"):
+            with anyio.move_on_after(0.01):
+                await threads.run(release.wait, name)
+        assert [each.name for each in threads.abandoned] == ["first", "second"]
+        assert threads.abandoned[0].since.tzinfo is not None
+        assert repr(threads) == "<Threads [running: 2 of 2 | abandoned: 2]>"
+        threads.close()
+        release.set()
+        with anyio.fail_after(5):
+            while threads.abandoned:
+                await anyio.lowlevel.checkpoint()
+    assert [(record.levelname, record.getMessage().split(" ")[0]) for record in caplog.records[:3]] == [
+        ("WARNING", "first"),
+        ("WARNING", "second"),
+        ("WARNING", "closed"),
+    ]
+    assert "first, second" in caplog.records[2].getMessage()
+    assert sorted(record.levelname for record in caplog.records[3:]) == ["INFO", "INFO"]
+
+
+async def test_a_function_that_never_began_is_not_reported() -> None:
+    threads, release = Threads(1), threading.Event()
+    ran = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(threads.run, release.wait)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.move_on_after(0.01):
+            await threads.run(lambda: ran.append(1))
+        assert not threads.abandoned
+        release.set()
+    assert not ran
+    threads.close()
+
+
+async def test_a_function_that_raises_is_not_reported() -> None:
+    threads = Threads(1)
+    with pytest.raises(ZeroDivisionError):
+        await threads.run(lambda: 1 / 0)
+    assert not threads.abandoned
     threads.close()
 
 
