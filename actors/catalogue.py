@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from hashlib import blake2b
+from itertools import count
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -11,10 +12,13 @@ from msgspec.structs import replace
 from ..protocol.arguments import Checker
 from ..protocol.envelope import encode
 from ..protocol.failures import Failure, Misuse, failed
+from ..protocol.observed import Observed
 from ..protocol.redaction import has_secrets
 from ..protocol.secret import HIDDEN
 from ..protocol.tools import ToolSpec
 from ..runtime.context import Door
+
+editions = count(1)
 
 SHOWN = 100
 """How many characters of a name that nobody knows are repeated."""
@@ -35,7 +39,21 @@ class Index(Protocol):
 class Entry:
     """One tool: its spec, who serves it, and the checker of its arguments, made when it is first needed."""
 
-    __slots__ = ("_checker", "_digest", "_secret", "direct", "fault", "instances", "spec", "targets", "turn")
+    __slots__ = (
+        "_checker",
+        "_digest",
+        "_observed",
+        "_secret",
+        "direct",
+        "edition",
+        "fault",
+        "hedges",
+        "instances",
+        "refused",
+        "spec",
+        "targets",
+        "turn",
+    )
 
     def __init__(self, spec: ToolSpec) -> None:
         self.spec = spec
@@ -44,11 +62,25 @@ class Entry:
         self.turn = 0
         self.direct = False
         """Whether a call can go as it is: this end alone serves the tool, and nothing else is asked for."""
+        self.edition = next(editions)
+        """Which of all that were ever served: one that takes the place of another, however alike, has its own."""
+        self.hedges = 0.0
+        """Second attempts that may be begun because a first one is slow."""
+        self.refused = 0
+        """Calls that were refused in a row because they would take too long."""
         self.fault: Failure | None = None
         """Why no call of it can be checked, once that was tried: its schema is none. It is listed all the same."""
         self._checker: Checker | None = None
         self._digest = b""
         self._secret: bool | None = None
+        self._observed: Observed | None = None
+
+    @property
+    def observed(self) -> Observed:
+        """How long its calls took, as far as anybody watches."""
+        if self._observed is None:
+            self._observed = Observed()
+        return self._observed
 
     @property
     def digest(self) -> bytes:
@@ -156,6 +188,7 @@ class Catalogue(Mapping[str, ToolSpec]):
             if instance == self.here:
                 self.version += 1  # what this end serves is a choice of its own
         elif instance == self.here:
+            entry.edition = next(editions)
             self._served(entry, entry.instances)  # by another actor than before
 
     def _changed(self, name: str, spec: ToolSpec | None) -> None:

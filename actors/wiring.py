@@ -159,6 +159,7 @@ class Runtime:
         around = self._around
         seconds, customs = self._call_seconds, self._customs
         steps = self._steps
+        self.tools.tell(steps.cache)
         self._dispatcher = Dispatcher(self.tools, "", instance, directory, seconds, around, customs, steps)
         await system.spawn(Validator(self.tools, customs), system.address("validator", instance))
         door = system.door("validator", instance)

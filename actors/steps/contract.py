@@ -23,7 +23,7 @@ class Passage:
     serves it by then.
     """
 
-    __slots__ = ("arguments", "attempts", "call", "context", "entry", "hear", "mended", "number", "sender")
+    __slots__ = ("arguments", "attempts", "call", "context", "entry", "hear", "hedged", "mended", "number", "sender")
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class Passage:
         self.number = number
         self.sender = sender
         self.attempts = 0
+        self.hedged = False
 
     async def attempt(self, context: Context, targets: Targets | None = None) -> ToolResult[Any]:
         """Send it, in the time that `context` has."""
