@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..protocol.arguments import Checker, Understood, parse
+from ..protocol.arguments import LARGEST, Checker, Understood, parse
 from ..protocol.envelope import NO_MESSAGE
 from ..protocol.failures import Failure, failed
 from ..protocol.redaction import SHORTEST, scrubbed, scrubbed_deep
@@ -59,6 +59,8 @@ class Intake:
 
         Raises Refused, with every error there is, and what else a sanitizer raises.
         """
+        if len(text) > LARGEST:
+            raise Refused(self.tool.checker.judge(text) or self._unread(ValueError("it is too long")))
         try:
             values = self._read(text)
         except NO_MESSAGE as error:

@@ -19,6 +19,9 @@ from .context import Context
 from .handlers import Handler, Handlers, Key
 from .steps.asked import Asked, asked
 
+Confirm = bool | Callable[[Any], bool | str]
+"""Whether a person is asked before a call: always, never, or by the arguments, which the function has as attributes."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -42,6 +45,8 @@ class Promises(Asked, total=False):
     lenient: bool | None
     sanitize: Mapping[str, Sanitizer | None]
     on_error: Mapping[Key, Handler]
+    confirm: Confirm
+    untrusted: bool
 
 
 class Options(Promises, total=False):
@@ -62,12 +67,14 @@ class Tool(Generic[T_co]):
         concurrency: int,
         sanitize: Mapping[str, Sanitizer | None] = {},
         handlers: Handlers | None = None,
+        confirm: Confirm | None = None,
     ) -> None:
         if unknown := sanitize.keys() - spec.parameters.get("properties", {}).keys():
             said = f"{spec.name}: there is no parameter {', '.join(sorted(map(repr, unknown)))} to sanitize"
             raise Misuse(failed("invalid_call", said))
         self.sanitize = sanitize
         self.handlers = Handlers() if handlers is None else handlers
+        self.confirm = confirm
         self.function = function
         self.spec = spec
         self.signature = signature
@@ -148,7 +155,7 @@ class Tool(Generic[T_co]):
         if owner is None and not isinstance(self.function, classmethod | staticmethod):
             return self
         function = self.function.__get__(owner, kind)
-        return Tool(function, self.spec, self.signature, self.concurrency, self.sanitize, self.handlers)
+        return Tool(function, self.spec, self.signature, self.concurrency, self.sanitize, self.handlers, self.confirm)
 
     def __repr__(self) -> str:
         return f"<Tool {self.spec.name}>"
@@ -156,7 +163,7 @@ class Tool(Generic[T_co]):
     def renamed(self, name: str, *, owner: str = "") -> "Tool[T_co]":
         """The same tool under another name, as a method of the served object `owner`."""
         spec = msgspec.structs.replace(self.spec, name=name, object=owner)
-        return Tool(self.function, spec, self.signature, self.concurrency, self.sanitize, self.handlers)
+        return Tool(self.function, spec, self.signature, self.concurrency, self.sanitize, self.handlers, self.confirm)
 
     @cached_property
     def checker(self) -> Checker:
@@ -229,7 +236,10 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Unpack[Option
     any form. `lenient=False` refuses what could be mended, `True` mends it whatever the runtime does; `sanitize` has a
     function for the name of a parameter, which gives the value to use, or raises ValueError; None leaves that
     parameter as it comes. `on_error` has handlers by exception type or failure code, see `Runtime.on_error`; they come
-    before those of the runtime. Raises Misuse, naming parameter and type, for a signature that has no schema.
+    before those of the runtime. With `confirm` a person is asked before each call, or, where it is a function, before
+    those whose arguments it returns true or a reason for: `confirm=lambda a: a.amount > 100`. What an `untrusted` tool
+    brings may be written by strangers (docs/protection.md). Raises Misuse, naming parameter and type, for a signature
+    that has no schema.
 
     `retries` is how often a failed call is tried again, or a `Retry` that says how. A call is not begun with less than
     `needs` seconds left. `cache` is how many seconds a result may be given again; with `share` identical calls of one
@@ -246,6 +256,10 @@ def _made(function: Callable[..., Any], signature: Signature, options: Options) 
     description = options.get("description")
     if timeout is not None and not timeout > 0:
         raise Misuse(failed("invalid_call", f"{signature.name}: timeout must be more than 0 s, not {timeout!r}"))
+    confirm = options.get("confirm", False)
+    if inspect.iscoroutinefunction(confirm) or not (isinstance(confirm, bool) or callable(confirm)):
+        said = f"{signature.name}: confirm is True, or a function (not async) of the arguments, not {confirm!r:.100}"
+        raise Misuse(failed("invalid_call", said))
     spec = ToolSpec(
         name=signature.name if name is None else name,
         description=signature.description if description is None else description,
@@ -261,8 +275,10 @@ def _made(function: Callable[..., Any], signature: Signature, options: Options) 
         version=options.get("version", ""),
         lenient=options.get("lenient"),
         isolation="" if is_async(function) else "thread",
+        confirm="" if confirm is False else "always" if confirm is True else "maybe",
+        untrusted=options.get("untrusted", False),
         **asked(signature.name, options, read_only=options.get("read_only", False)),
     )
     handlers = Handlers(options.get("on_error"))
     concurrency = options.get("concurrency", CONCURRENCY)
-    return Tool(function, spec, signature, concurrency, options.get("sanitize", {}), handlers)
+    return Tool(function, spec, signature, concurrency, options.get("sanitize", {}), handlers, confirm)

@@ -5,7 +5,6 @@ from functools import partial
 from inspect import iscoroutine
 from typing import Any, ClassVar
 
-from ..protocol.arguments import LARGEST
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallEnded, CallTool
 from ..protocol.tools import ToolResult
@@ -15,6 +14,7 @@ from ..runtime.context import Context, Door
 from ..runtime.isolation import isolated
 from ..runtime.threads import Threads
 from ..runtime.tracing import entered
+from .confirmations import Confirmations
 from .context import of_call
 from .handlers import Handlers, handled
 from .intake import Customs, Intake
@@ -27,8 +27,10 @@ from .tool import Tool, encoded
 class Workshop:
     """What the tools of one runtime share: its name, its threads, how large a result may be, who runs their calls.
 
-    `customs` is what is done with arguments, `providers` what is injected.
+    `customs` is what is done with arguments, `providers` what is injected, `confirmations` asks for a person's word.
     """
+
+    confirmations: Confirmations
 
     def __init__(
         self, worker: str, executor: str | Door, threads: int, largest: int, customs: Customs | None = None
@@ -64,10 +66,10 @@ class ToolActor(Actor):
         if intake is None:
             intake = self._intake(message.tool)
         tool, worker = intake.tool, self.workshop.worker
-        if len(message.arguments) > LARGEST:
-            return CallEnded(None, tool.checker.judge(message.arguments), worker)
         try:
             arguments, mended = intake.take(message.arguments)
+            if tool.confirm or message.confirm or message.token:
+                self.workshop.confirmations.settle(tool, arguments, message, context)
         except Exception as error:  # noqa: BLE001 - a sanitizer may raise anything
             return CallEnded(None, failure_of(error, "none"), worker)
         try:

@@ -28,6 +28,7 @@ from ..runtime.tracing import Tracing
 from .agent import Agent
 from .catalogue import Catalogue
 from .chat import Chat
+from .confirmations import Confirmations, key_of
 from .conversation import House
 from .conversations import Conversations
 from .directory import Directory
@@ -67,7 +68,8 @@ class Runtime:
     collection names the kinds of actors that may be reached inside. `call_seconds` is the time limit of a call whose
     tool names none, `result_bytes` the most that a result may have, `threads` how many functions that are not async
     run at once. `lenient` lets arguments that do not fit be mended where there is one way to read them, `repair="on"`
-    also texts that are no JSON; results tell what was changed (docs/arguments.md).
+    also texts that are no JSON; results tell what was changed (docs/arguments.md). `secret`, 16 bytes or more, is what
+    confirmations of tools served here are sealed with; without it one is drawn (docs/protection.md).
 
     Raises ToolwireError, `unreachable`, where nobody listens at the url, and ValueError for a url of no known kind.
     """
@@ -84,6 +86,7 @@ class Runtime:
         tracer_provider: Any = None,
         lenient: bool = True,
         repair: Literal["off", "on"] = "off",
+        secret: str | bytes | None = None,
     ) -> None:
         self.url = url
         kinds = (KINDS if local else OWN) if isinstance(local, bool) else frozenset(local)
@@ -95,6 +98,7 @@ class Runtime:
         self._result_bytes = result_bytes
         self._threads = threads
         self._customs = Customs(lenient, repair == "on")
+        self._key = key_of(secret)
         self._directory: Directory | None = None
         self._services: Services
         self._conversations: Conversations
@@ -170,6 +174,7 @@ class Runtime:
         dispatcher.executor = self._dispatcher.executor = executor
         house = House(system.door("selector", instance), executor, self.tools, self.tracing)
         workshop = self._workshop = Workshop(instance, executor, self._threads, self._result_bytes, customs)
+        workshop.confirmations = Confirmations(instance, system.clock, self._key)
         workshop.providers = self._providers
         workshop.handlers = around.handlers
         self._services = Services(system, self.tools, workshop, directory)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, overload
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from .failures import CODES, Failure
 from .spoken import Spoken
@@ -71,6 +72,9 @@ def tool_message(result: ToolResult[object]) -> ToolMessage:
     if result.failure is None and result.content is not None:
         return ToolMessage(result.id, result.name, result.content)
     failure = result.failure or Failure("internal", "a result without content")
+    if "token" in failure.details:  # a confirmation is a person's to give
+        details = {key: value for key, value in failure.details.items() if key != "token"}
+        failure = replace(failure, details=details)
     return ToolMessage(result.id, result.name, encode_json(_Error(failure)).decode(), failed=True)
 
 

@@ -40,7 +40,8 @@ class Signature(Struct, frozen=True):
     None where nothing is promised. `arguments` has one field a parameter, UNSET where it was left out, so that the
     function's own default holds; `mutable` are the defaults that are copied for each call. `filled` are the
     parameters that the runtime fills in, by type, and `injected` those marked with `Inject`, of which `needed` have no
-    default; no schema shows them. A function that `streams` yields its results, the last of which counts.
+    default; no schema shows them. A function that `streams` yields its results, the last of which counts. `defaults`
+    are what holds where an optional argument was left out.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Signature(Struct, frozen=True):
     needed: tuple[str, ...] = ()
     mutable: dict[str, Any] = {}
     streams: bool = False
+    defaults: dict[str, Any] = {}
 
     def decode(self, text: str | bytes) -> Struct:
         """`text` as a value of `arguments`.
@@ -139,6 +141,7 @@ def describe(
         needed=_needed(author, injected),
         mutable={n: d for n, d in defaults.items() if n in taken and isinstance(d, MUTABLE)},
         streams=author.streams,
+        defaults={name: default for name, default in defaults.items() if name in taken},
     )
 
 
