@@ -14,6 +14,7 @@ from .actors.serving import Served
 from .actors.tool import Tool, tool
 from .actors.wiring import Runtime, run
 from .protocol.blob import Blob
+from .protocol.breaker import Breaker
 from .protocol.events import (
     CallFinished,
     CallProgress,
@@ -38,6 +39,7 @@ __all__ = [
     "Agent",
     "AssistantMessage",
     "Blob",
+    "Breaker",
     "CallFailed",
     "CallFinished",
     "CallProgress",

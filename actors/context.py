@@ -124,5 +124,14 @@ def too_deep(context: Context, name: str) -> Failure:
 def of_call(outer: context.Context, message: CallTool, executor: str | context.Door) -> Context:
     """What the tool that serves `message` is given."""
     return Context(
-        outer.system, outer.deadline, outer.depth, outer.path, outer.trail, outer.listener, message, executor
+        outer.system,
+        outer.deadline,
+        outer.depth,
+        outer.path,
+        outer.trail,
+        outer.listener,
+        outer.began,
+        outer.queued,
+        message,
+        executor,
     )

@@ -11,6 +11,7 @@ from ..protocol.failures import Misuse, failed
 from ..protocol.naming import PLAIN, Naming, unfit
 from ..protocol.tools import ToolSpec
 from ..runtime.actor import Actor
+from .gate import gates
 from .tool import Tool, tool
 from .tool_actor import ToolActor, Workshop
 
@@ -29,6 +30,7 @@ class Offering:
         self.limit = limit
         self.rebuild = rebuild
         self.tools = build()
+        self.gates = gates(self.tools.values())
 
     @property
     def specs(self) -> dict[str, ToolSpec]:
@@ -42,12 +44,12 @@ class Offering:
     def staff(self, workshop: Workshop) -> Actor | Callable[[], Actor]:
         """Who answers its calls: the actor, or how to build it, at first and after each crash, where that is known."""
         if not self.rebuild:
-            return ToolActor(self.tools, workshop, self.limit)
+            return ToolActor(self.tools, workshop, self.limit, self.gates)
         made = [self.tools]
 
         def build() -> ToolActor:
             tools = made.pop() if made else self.build()
-            return ToolActor(tools, workshop, self.limit, rebuilt=True)
+            return ToolActor(tools, workshop, self.limit, self.gates, rebuilt=True)
 
         return build
 

@@ -16,6 +16,7 @@ from ..protocol.standins import written
 from ..protocol.tools import ToolSpec, unwritten
 from ..runtime.border import shown
 from .context import Context
+from .guard import Guard, Guards, guard
 from .handlers import Handler, Handlers, Key
 from .steps.asked import Asked, asked
 
@@ -30,7 +31,7 @@ CONCURRENCY = 100
 """Calls of one tool that run at once; more wait at its door."""
 
 
-class Promises(Asked, total=False):
+class Promises(Asked, Guards, total=False):
     """What is said of a tool beside its name, description and schema. `tool` tells what each means."""
 
     timeout: float | None
@@ -68,6 +69,7 @@ class Tool(Generic[T_co]):
         sanitize: Mapping[str, Sanitizer | None] = {},
         handlers: Handlers | None = None,
         confirm: Confirm | None = None,
+        guard: Guard | None = None,
     ) -> None:
         if unknown := sanitize.keys() - spec.parameters.get("properties", {}).keys():
             said = f"{spec.name}: there is no parameter {', '.join(sorted(map(repr, unknown)))} to sanitize"
@@ -75,6 +77,7 @@ class Tool(Generic[T_co]):
         self.sanitize = sanitize
         self.handlers = Handlers() if handlers is None else handlers
         self.confirm = confirm
+        self.guard = guard
         self.function = function
         self.spec = spec
         self.signature = signature
@@ -155,7 +158,7 @@ class Tool(Generic[T_co]):
         if owner is None and not isinstance(self.function, classmethod | staticmethod):
             return self
         function = self.function.__get__(owner, kind)
-        return Tool(function, self.spec, self.signature, self.concurrency, self.sanitize, self.handlers, self.confirm)
+        return self._remade(function, self.spec)
 
     def __repr__(self) -> str:
         return f"<Tool {self.spec.name}>"
@@ -163,7 +166,12 @@ class Tool(Generic[T_co]):
     def renamed(self, name: str, *, owner: str = "") -> "Tool[T_co]":
         """The same tool under another name, as a method of the served object `owner`."""
         spec = msgspec.structs.replace(self.spec, name=name, object=owner)
-        return Tool(self.function, spec, self.signature, self.concurrency, self.sanitize, self.handlers, self.confirm)
+        return self._remade(self.function, spec)
+
+    def _remade(self, function: Callable[..., Any], spec: ToolSpec) -> "Tool[T_co]":
+        return Tool(
+            function, spec, self.signature, self.concurrency, self.sanitize, self.handlers, self.confirm, self.guard
+        )
 
     @cached_property
     def checker(self) -> Checker:
@@ -183,7 +191,7 @@ def is_async(function: Callable[..., Any]) -> bool:
     return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in (function, called))
 
 
-def encoded(value: object, largest: int) -> str | Failure:
+def encoded(value: object, largest: int) -> tuple[str | None, Failure | None]:
     """A tool's result as JSON text, or why it can't be one. The tool has done its work by then."""
     content, reason = b"", ""
     try:
@@ -194,11 +202,11 @@ def encoded(value: object, largest: int) -> str | Failure:
         reason = shown(error)
     if reason:
         said = f"the tool did its work, but its result is not what JSON can carry: {reason}"
-        return failed("invalid_result", said, "done", type=type(value).__name__)
+        return None, failed("invalid_result", said, "done", type=type(value).__name__)
     if len(content) > largest:
         said = f"the tool did its work, but its result has {len(content)} bytes; at most {largest} are taken"
-        return failed("too_large", said, "done", size=len(content), limit=largest)
-    return content.decode()
+        return None, failed("too_large", said, "done", size=len(content), limit=largest)
+    return content.decode(), None
 
 
 class Decorator:
@@ -241,6 +249,9 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Unpack[Option
     brings may be written by strangers (docs/protection.md). Raises Misuse, naming parameter and type, for a signature
     that has no schema.
 
+    `rate` ("10/s") is how many calls start in a time; `breaker` lets the tool rest after failures in a row. A result of
+    more than `result_bytes` (the runtime's limit) is refused, truncated or spilled, as `result` says (docs/results.md).
+
     `retries` is how often a failed call is tried again, or a `Retry` that says how. A call is not begun with less than
     `needs` seconds left. `cache` is how many seconds a result may be given again; with `share` identical calls of one
     moment run once; with `hedge` a second attempt begins where the first takes unusually long: these three are for
@@ -281,4 +292,5 @@ def _made(function: Callable[..., Any], signature: Signature, options: Options) 
     )
     handlers = Handlers(options.get("on_error"))
     concurrency = options.get("concurrency", CONCURRENCY)
-    return Tool(function, spec, signature, concurrency, options.get("sanitize", {}), handlers, confirm)
+    sanitize, limits = options.get("sanitize", {}), guard(spec.name, options)
+    return Tool(function, spec, signature, concurrency, sanitize, handlers, confirm, limits)

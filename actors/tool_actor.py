@@ -1,6 +1,6 @@
 """The tool actor: one function, or the methods of one object, behind one door."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import iscoroutine
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ from ..runtime.threads import Threads
 from ..runtime.tracing import entered
 from .confirmations import Confirmations
 from .context import of_call
+from .gate import Gate
 from .handlers import Handlers, handled
 from .intake import Customs, Intake
 from .middleware import decided
@@ -53,11 +54,20 @@ class ToolActor(Actor):
     hears = CallTool
     limit: ClassVar[int | None] = None
 
-    def __init__(self, tools: dict[str, Tool[Any]], workshop: Workshop, limit: int, *, rebuilt: bool = False) -> None:
+    def __init__(
+        self,
+        tools: dict[str, Tool[Any]],
+        workshop: Workshop,
+        limit: int,
+        gates: Mapping[str, Gate] | None = None,
+        *,
+        rebuilt: bool = False,
+    ) -> None:
         self.tools = tools
         self.rebuilt = rebuilt
         self.workshop = workshop
         self.limit = limit  # type: ignore[misc]  # each tool says how many at once
+        self.gates = {} if gates is None else gates
         self._intakes: dict[str, Intake] = {}
 
     async def receive(self, message: CallTool, context: Context) -> CallEnded:
@@ -65,11 +75,12 @@ class ToolActor(Actor):
         intake = self._intakes.get(message.tool)
         if intake is None:
             intake = self._intake(message.tool)
-        tool, worker = intake.tool, self.workshop.worker
+        tool, worker, gate, clock = intake.tool, self.workshop.worker, intake.gate, context.system.clock
         try:
             arguments, mended = intake.take(message.arguments)
             if tool.confirm or message.confirm or message.token:
                 self.workshop.confirmations.settle(tool, arguments, message, context)
+            visit = None if gate is None else gate.enter(clock())
         except Exception as error:  # noqa: BLE001 - a sanitizer may raise anything
             return CallEnded(None, failure_of(error, "none"), worker)
         try:
@@ -78,20 +89,37 @@ class ToolActor(Actor):
             else:
                 value = await self._run(tool, arguments, message, context)
         except BaseException as error:
-            if is_ours(error) or self._crashes(error, context):
+            now = clock()
+            failure = None if is_ours(error) else failure_of(error, "maybe")
+            if visit is not None:
+                visit.cancelled(context, now) if failure is None else visit.ended(failure, now)
+            if failure is None or self._crashes(error, context):
                 raise
-            failure = intake.scrubbed(failure_of(error, "maybe"), arguments)
-            handler = tool.handlers.for_error(error) or self.workshop.handlers.for_error(error)
-            handler = handler or tool.handlers.for_failure(failure)
-            if handler is None:
-                return CallEnded(None, failure, worker, mended)
-            decision = await handled(handler, error, of_call(context, message, self.workshop.executor))
-            result = decided(ToolResult(message.id, message.tool, None, failure), decision)
-            return CallEnded(result.content, result.failure, worker, mended)
-        content = encoded(value, self.workshop.largest)
-        if isinstance(content, Failure):
-            return CallEnded(None, content, worker, mended)
-        return CallEnded(content, None, worker, mended)
+            failure = intake.scrubbed(failure, arguments)
+            content, failure = await self._handled(tool, error, failure, message, context)
+        else:
+            now = clock()
+            content, failure = encoded(value, self.workshop.largest)
+            if visit is not None:
+                visit.ended(failure, now)
+        return CallEnded(content, failure, worker, mended, context.queued, now - context.began)
+
+    def turned_away(self, message: CallTool, context: Context) -> Failure | None:
+        """That the tool rests, which need not be waited for."""
+        gate = self.gates.get(message.tool)
+        return None if gate is None else gate.shut(context.system.clock())
+
+    async def _handled(
+        self, tool: Tool[Any], error: BaseException, failure: Failure, message: CallTool, context: Context
+    ) -> tuple[str | None, Failure | None]:
+        """What handlers make of a tool that raised: the content or the failure of its answer."""
+        handler = tool.handlers.for_error(error) or self.workshop.handlers.for_error(error)
+        handler = handler or tool.handlers.for_failure(failure)
+        if handler is None:
+            return None, failure
+        decision = await handled(handler, error, of_call(context, message, self.workshop.executor))
+        result = decided(ToolResult(message.id, message.tool, None, failure), decision)
+        return result.content, result.failure
 
     async def _run(self, tool: Tool[Any], arguments: dict[str, Any], message: CallTool, context: Context) -> Any:
         """What the function gives for `arguments`, and for what the runtime fills in."""
@@ -122,7 +150,7 @@ class ToolActor(Actor):
         tool = self.tools.get(name)
         if tool is None:
             raise ToolwireError(failed("unknown_tool", f"there is no tool {name[:100]!r} here"))
-        intake = self._intakes[name] = Intake(tool, self.workshop.customs)
+        intake = self._intakes[name] = Intake(tool, self.workshop.customs, self.gates.get(name))
         return intake
 
     async def _in_thread(self, name: str, work: Callable[[], Any], trace: Callable[[], object] | None) -> Any:

@@ -53,6 +53,10 @@ class Actor:
         """Why an answer of the actor's can't be sent, where that is somebody else's fault. None: it is a fault here."""
         return None
 
+    def turned_away(self, message: Any, context: Context) -> Failure | None:
+        """Why a message that would have to wait at the door need not: it would be refused. Asked only then."""
+        return None
+
     async def run(self) -> None:
         """Do something beside answering, for as long as the actor lives. Actors that have none leave this be."""
 
@@ -153,13 +157,14 @@ class Cell:
         if envelope.version != VERSION or envelope.depth > DEPTH:
             return encode(Answer(VERSION, envelope.id, Failed(self._unfit(envelope, payload))))
         system, budget = self.system, envelope.budget
-        deadline = NEVER if budget is None else system.clock() + budget / 1000
-        context = Context(system, deadline, envelope.depth, envelope.path, envelope.trail, progress)
+        now = system.clock()
+        deadline = NEVER if budget is None else now + budget / 1000
+        context = Context(system, deadline, envelope.depth, envelope.path, envelope.trail, progress, now)
         mailbox, entered = self.mailbox, False
         try:
             if mailbox is not None:
                 if not mailbox.enter_nowait():
-                    await self._enter(mailbox, context)
+                    await self._enter(mailbox, envelope.body, context)
                 entered = True
                 if mailbox.limit <= NARROW:
                     context.path = (*context.path, self.key)
@@ -177,12 +182,18 @@ class Cell:
             failure = self.actor.unsaid(error) or fault(self.key, error)
             return encode(Answer(VERSION, envelope.id, Failed(failure)))
 
-    async def _enter(self, mailbox: Mailbox, context: Context) -> None:
+    async def _enter(self, mailbox: Mailbox, message: Any, context: Context) -> None:
         """Wait for room. A request that would wait for itself is refused at once."""
         if context.path.count(self.key) >= mailbox.limit:
             said = f"{self.key} is asked by a call that it is itself waiting for: it would wait for itself"
             raise ToolwireError(failed("conflict", said))
+        failure = self.actor.turned_away(message, context)
+        if failure is not None:
+            raise ToolwireError(failure)
+        came = context.began
         await mailbox.enter()
+        context.began = self.system.clock()
+        context.queued = context.began - came
 
     def _unfit(self, envelope: Envelope[Any], payload: bytes) -> Failure:
         if envelope.version != VERSION:

@@ -94,8 +94,8 @@ class Context(Struct, eq=False, gc=True):
     """How much time is left, whose turn it is, and the way to other actors.
 
     `deadline` is an instant on the system's clock, `depth` the number of requests above this one, `path` the
-    one-at-a-time actors that wait for it, `listener` whoever hears events before the answer. A Struct, because one
-    is made for each message.
+    one-at-a-time actors that wait for it, `listener` whoever hears events before the answer. `began` is the instant at
+    which its handling began, after `queued` seconds at the door. A Struct, because one is made for each message.
     """
 
     system: Surroundings
@@ -104,6 +104,8 @@ class Context(Struct, eq=False, gc=True):
     path: tuple[str, ...]
     trail: Raw
     listener: Progress | None = None
+    began: float = 0.0
+    queued: float = 0.0
 
     def remaining(self) -> float | None:
         """Seconds that are left, not below 0; None where there is no limit."""
@@ -113,7 +115,7 @@ class Context(Struct, eq=False, gc=True):
     def within(self, seconds: float | None) -> "Context":
         """The same, with at most `seconds` left."""
         deadline = sooner(self.deadline, seconds, self.system.clock)
-        return Context(self.system, deadline, self.depth, self.path, self.trail, self.listener)
+        return Context(self.system, deadline, self.depth, self.path, self.trail, self.listener, self.began, self.queued)
 
     def whose(self) -> Trail:
         """The conversation, turn, caller and trace that this message belongs to. Raises ToolwireError if it lies."""

@@ -13,7 +13,6 @@ from pydantic import BaseModel, Field
 
 from toolwire import Context, Misuse, Runtime, Tool, tool
 from toolwire.actors.tool import CONCURRENCY, encoded
-from toolwire.protocol.failures import Failure
 from toolwire.protocol.tools import ToolSpec
 
 pytestmark = pytest.mark.anyio
@@ -263,7 +262,7 @@ def test_options_hold_whether_they_stand_above_or_beside() -> None:
     ids=str,
 )
 def test_a_result_that_json_carries_with_some_help(value: object, content: str) -> None:
-    assert encoded(value, 1_000) == content
+    assert encoded(value, 1_000) == (content, None)
 
 
 class Rude:
@@ -279,30 +278,33 @@ NOT_JSON = [object(), {1, object()}, {"a": "\ud800"}, Rude(), {(1, 2): 3}, 1j, m
 
 @pytest.mark.parametrize("value", NOT_JSON, ids=repr)
 def test_a_result_that_json_can_not_carry(value: object) -> None:
-    failure = encoded(value, 1_000)
-    assert isinstance(failure, Failure)
+    content, failure = encoded(value, 1_000)
+    assert content is None
+    assert failure is not None
     assert (failure.code, failure.effect) == ("invalid_result", "done")
 
 
 @pytest.mark.parametrize("value", [None, {"a": [None, 1.5]}, [10**30, None], [msgspec.Raw(b"null")], "null"], ids=repr)
 def test_nothing_is_no_number(value: object) -> None:
-    assert isinstance(encoded(value, 1_000), str)
+    assert encoded(value, 1_000)[1] is None
 
 
 def test_a_result_that_holds_itself() -> None:
     value: list[Any] = []
     value.append(value)
-    failure = encoded(value, 1_000)
-    assert isinstance(failure, Failure)
+    content, failure = encoded(value, 1_000)
+    assert content is None
+    assert failure is not None
     assert failure.code == "invalid_result"
 
 
 def test_a_result_that_is_too_large() -> None:
-    failure = encoded("x" * 999, 1_000)
-    assert isinstance(failure, Failure)
+    content, failure = encoded("x" * 999, 1_000)
+    assert content is None
+    assert failure is not None
     assert (failure.code, failure.effect) == ("too_large", "done")
     assert failure.details == {"size": 1_001, "limit": 1_000}
-    assert encoded("x" * 998, 1_000) == f'"{"x" * 998}"'
+    assert encoded("x" * 998, 1_000) == (f'"{"x" * 998}"', None)
 
 
 async def test_a_schema_in_a_known_dialect_is_normalised_if_asked() -> None:
