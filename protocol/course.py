@@ -109,7 +109,7 @@ class Course:
         failure = self.draft.refused.get(n) or self.doomed.get(n)
         if failure is not None:
             return failure
-        if n in self.draft.trees:
+        if n in self.draft.marked:
             return self.results.filled(n)
         text = self.draft.calls[n].arguments
         return text if isinstance(text, str) else self.draft.texts[n]

@@ -1,15 +1,17 @@
 """What can be said of a batch before any of it runs: which calls can't be made, and who waits for whom."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from . import shapes
 from .failures import Failure, failed
-from .graph import Lines, Waits, cycles, sequence
-from .references import BrokenReference, Reference, few, mentions, parse, scan, shown
+from .graph import Waits, cycles, sequence
+from .lines import Lines
+from .references import BrokenReference, Reference, few, mentions, parse, scan, shown, substitute
+from .resources import UNKNOWN, Resources, Touch, templated, touched
 from .tools import ToolCall, ToolSpec
 
 _KINDS: Final = {
@@ -18,15 +20,20 @@ _KINDS: Final = {
     shapes.ARRAY | shapes.OBJECT: "a list or an object",
 }
 _HUGE: Final = 10**18
+_NONE: Final[tuple[int, ...]] = ()
 
 decode: Any = msgspec.json.Decoder().decode
+
+Check = Callable[[ToolCall, Any, Sequence[Reference]], Failure | None]
+"""Why a call can't be right whatever its references bring: the call, its arguments decoded, the references in them."""
 
 
 class Draft:
     """A batch as it stands on paper. `Plan` says what its parameters mean.
 
     `refused`: why a call can't be made. `waits`: what a call waits for, if anything. `texts`: arguments that came as
-    a mapping, as JSON text. `trees`: arguments that hold references or literals, decoded. `firsts`: who has an id.
+    a mapping, as JSON text. `marked`: whose arguments hold references or literals. `firsts`: who has an id.
+    `touches`: what a call touches, if anything.
     """
 
     def __init__(
@@ -36,18 +43,24 @@ class Draft:
         references: bool = False,
         ids: bool = False,
         limit: int | None = None,
+        resources: Resources | None = None,
+        check: Check | None = None,
     ) -> None:
         self.calls: list[ToolCall] = []
         self.refused: dict[int, Failure] = {}
         self.waits: dict[int, Waits] = {}
         self.texts: dict[int, str] = {}
-        self.trees: dict[int, Any] = {}
+        self.marked: set[int] = set()
         self.firsts: dict[str, int] = {}
+        self.touches: dict[int, Touch] = {}
         self._known = specs
         self._specs: dict[str, ToolSpec | None] = {}
+        self._fixed: dict[str, Touch | None] = {}
         self._references = references
         self._ids = ids
         self._limit = limit
+        self._resources = resources
+        self._check = check
         self._later = False
         self._doubled: set[str] = set()
         self._needs: dict[int, tuple[int, ...]] = {}
@@ -57,9 +70,7 @@ class Draft:
         self._lines = Lines()
 
     def spec(self, name: str) -> ToolSpec | None:
-        """The spec of a tool, as it was when its first call came."""
-        if name not in self._specs:
-            self._specs[name] = self._known(name)
+        """The spec of a tool that was called, as it was when its first call came."""
         return self._specs[name]
 
     def add(self, call: ToolCall, refuse: Failure | None = None) -> int:
@@ -81,8 +92,9 @@ class Draft:
             self._count(n, call)
         for n, failure in refuse.items():
             self.refused.setdefault(n, failure)
+        refused = self.refused
         for n, call in enumerate(self.calls):
-            if n not in self.refused:
+            if n not in refused:
                 self._read(n, call)
         line: Iterable[int] = range(len(self.calls))
         if self._later:
@@ -100,7 +112,11 @@ class Draft:
 
     def _count(self, n: int, call: ToolCall) -> None:
         """Refuse what is over the limit, and what has no id of its own."""
+        if call.name not in self._specs:
+            self._specs[call.name] = self._known(call.name)
         first = self.firsts.setdefault(call.id, n) if call.id else n
+        if first == n and call.id and (self._limit is None or n < self._limit):
+            return
         if first != n:
             self._doubled.add(call.id)
         if self._limit is not None and n >= self._limit:
@@ -141,50 +157,60 @@ class Draft:
             return
         references, literals = scan(tree, ids=self._ids)
         if references or literals:
-            self.trees[n] = tree
-        if references:
-            needs: set[int] = set()
-            for reference in references:
-                producer = self._found(n, reference)
-                self._compare(n, producer, reference)
-                needs.add(producer)
-            self._needs[n] = tuple(sorted(needs))
+            self.marked.add(n)  # decoded again when it is due: 10,000 trees would take more than they save
+        if not references:
+            return
+        specs, calls, firsts = self._specs, self.calls, self.firsts
+        needs = []
+        for reference in references:
+            result = reference.result
+            if type(result) is int and 0 < result <= n:
+                producer = result - 1
+            elif result in firsts and result not in self._doubled:
+                producer = firsts[result]
+                self._later = self._later or producer >= n
+            else:
+                raise self._unfound(n, reference)
+            giver = specs[calls[producer].name]
+            if giver is not None and giver.returns is not None:
+                self._compare(n, producer, giver, giver.returns, reference)
+            needs.append(producer)
+        if self._check is not None and (failure := self._check(self.calls[n], tree, references)) is not None:
+            self.refused[n] = failure
+            return
+        self._needs[n] = tuple(sorted({*needs})) if len(needs) > 1 else tuple(needs)
 
-    def _found(self, n: int, reference: Reference) -> int:
+    def _unfound(self, n: int, reference: Reference) -> BrokenReference:
         result = reference.result
         if isinstance(result, str):
-            return self._named(n, (result,), reference)[0]
-        if 1 <= result <= n:
-            return result - 1
+            return self._unnamed(result, reference)
         # Whether there is a later call of that number is not known while calls are still added.
         what = "itself" if result == n + 1 else "no earlier call" if result > n else "no call"
         earlier = f"one of the {n} calls before it" if n else "an earlier call, and there is none"
         # Python refuses to write out an integer of thousands of digits.
         number = str(result) if abs(result) < _HUGE else "(a huge number)"
-        raise _broken(f"$result {number} is {what}: this is call {n + 1}, and it may name {earlier}", reference)
+        return _broken(f"$result {number} is {what}: this is call {n + 1}, and it may name {earlier}", reference)
 
-    def _named(self, n: int, ids: Iterable[str], reference: Reference | None = None) -> tuple[int, ...]:
-        found: dict[int, None] = {}
+    def _named(self, n: int, ids: Iterable[str]) -> tuple[int, ...]:
+        found: list[int] = []
         for name in ids:
-            if not self._ids:
-                raise _broken('"after" names calls by their ids, which is not allowed here')
-            if name not in self.firsts:
-                raise _broken(f"no call has the id {shown(name)}", reference)
-            if name in self._doubled:
-                raise _broken(f"more than one call has the id {shown(name)}", reference)
-            producer = self.firsts[name]
-            found[producer] = None
-            self._later |= producer >= n
-        return tuple(found)
+            if not self._ids or name not in self.firsts or name in self._doubled:
+                raise self._unnamed(name, None)
+            found.append(producer := self.firsts[name])
+            self._later = self._later or producer >= n
+        return tuple(dict.fromkeys(found)) if len(found) > 1 else tuple(found)
 
-    def _compare(self, n: int, producer: int, reference: Reference) -> None:
+    def _unnamed(self, name: str, reference: Reference | None) -> BrokenReference:
+        if not self._ids:
+            return _broken('"after" names calls by their ids, which is not allowed here')
+        many = "more than one call has" if name in self._doubled else "no call has"
+        return _broken(f"{many} the id {shown(name)}", reference)
+
+    def _compare(self, n: int, producer: int, giver: ToolSpec, returns: object, reference: Reference) -> None:
         """Say what the schemas of both ends rule out. Raises BrokenReference."""
-        giver = self.spec(self.calls[producer].name)
-        if giver is None or giver.returns is None:
-            return
         place = (giver.name, reference.path)
         if place not in self._given:
-            self._given[place] = shapes.at(giver.returns, parse(reference.path))
+            self._given[place] = shapes.at(returns, parse(reference.path))
         given = self._given[place]
         if given & shapes.SCALAR:
             return  # it may be read as whatever is asked for
@@ -229,18 +255,53 @@ class Draft:
 
     def _place(self, n: int) -> None:
         """Lay the edges of a call, which goes the way of those that it needs if they are refused."""
-        if n in self.refused:
-            return
-        needs = self._needs.get(n, ())
-        for producer in needs if self.refused else ():
-            if producer in self.refused:
-                self.refused[n] = hanging(self.calls[producer], producer, self.refused[producer])
+        refused = self.refused
+        needs = self._needs.get(n, _NONE)
+        if refused:
+            if n in refused:
                 return
-        order = self._lines.join(n, self.spec(self.calls[n].name))
-        if n in self._after:
-            order.update(other for other in self._after[n] if other not in self.refused)
-        if needs or order:
-            self.waits[n] = Waits(needs, tuple(sorted(order)))
+            for producer in needs:
+                if producer in refused:
+                    refused[n] = hanging(self.calls[producer], producer, refused[producer])
+                    return
+        name = self.calls[n].name
+        touch = self._fixed[name] if name in self._fixed else self._touch(n, name)
+        order: Collection[int] = self._lines.join(n, touch)
+        if touch is not None:
+            self.touches[n] = touch
+        after = self._after.get(n)
+        if after is not None:
+            order = {*order, *after} if order else after
+            if refused:
+                order = [other for other in order if other not in refused]
+        if order:
+            self.waits[n] = Waits(needs, tuple(sorted(order)) if len(order) > 1 else tuple(order))
+        elif needs:
+            self.waits[n] = Waits(needs)
+
+    def _touch(self, n: int, name: str) -> Touch | None:
+        """What the call touches, if anything: with most tools the same at each call."""
+        spec = self.spec(name)
+        if spec is not None and (spec.computed or templated(spec.writes) or templated(spec.reads)):
+            return touched(spec, self.calls[n], self._foreseen(n), self._resources)
+        ordered = spec is not None and spec.ordered
+        found = self._fixed[name] = touched(spec, self.calls[n], None, None) if spec is not None and ordered else None
+        return found
+
+    def tree(self, n: int) -> Any:
+        """The arguments of a call, decoded. Raises msgspec.DecodeError and RecursionError."""
+        text = self.calls[n].arguments
+        return decode(text if isinstance(text, str) else self.texts[n])
+
+    def _foreseen(self, n: int) -> dict[str, Any] | None:
+        """The arguments of a call, with what is not known yet in the place of its references. None if unreadable."""
+        try:
+            tree = self.tree(n)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        if n in self.marked:
+            tree = substitute(tree, _unknown, ids=True)
+        return tree if isinstance(tree, dict) else None
 
     def _edges(self) -> dict[int, set[int]]:
         """What the calls that are left ask to wait for."""
@@ -250,6 +311,10 @@ class Draft:
                 if n not in self.refused:
                     edges.setdefault(n, set()).update(other for other in others if other not in self.refused)
         return edges
+
+
+def _unknown(_reference: Reference) -> object:
+    return UNKNOWN
 
 
 def hanging(call: ToolCall, n: int, failure: Failure) -> Failure:

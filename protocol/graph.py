@@ -1,4 +1,4 @@
-"""Which calls wait for which: cycles, an order without them, and who keeps behind whom.
+"""Which calls wait for which: cycles, and an order without them.
 
 Calls are named by their index in the batch, edges lead from a call to those that it waits for. Nothing recurses.
 Everything is O(calls + edges), but for the logarithm of a heap in `sequence`.
@@ -9,8 +9,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
-
-from .tools import ToolSpec
 
 Edges = Mapping[int, Collection[int]]
 
@@ -83,56 +81,3 @@ def sequence(count: int, edges: Edges) -> list[int]:
             if not left[other]:
                 heappush(free, other)
     return found
-
-
-class _Resource:
-    """Who last wrote it, and who has read it since."""
-
-    __slots__ = ("readers", "writer")
-
-    def __init__(self) -> None:
-        self.writer: list[int] = []
-        self.readers: list[int] = []
-
-
-class Lines:
-    """Where calls line up because of what their tools touch. They join one by one, in the order that they shall keep.
-
-    A call waits for the last one of its object; as a reader for the last writer, as a writer for the readers since
-    then; an exclusive one for everybody, and everybody after it for the exclusive one. Waiting for the last of a line
-    is waiting for all of it, for a call ends only after all that it lined up behind: so each call costs a few edges,
-    not one for each call before it.
-    """
-
-    def __init__(self) -> None:
-        self._alone: int | None = None
-        self._since: list[int] = []
-        self._objects: dict[str, int] = {}
-        self._resources: defaultdict[str, _Resource] = defaultdict(_Resource)
-
-    def join(self, node: int, spec: ToolSpec | None) -> set[int]:
-        """Let `node` line up; `spec` is None for a tool that nobody knows. Returns those to wait for."""
-        behind = set() if self._alone is None else {self._alone}
-        if spec is not None and spec.exclusive:
-            behind.update(self._since)
-            self._alone = node
-            self._since.clear()
-            self._objects.clear()
-            self._resources.clear()
-            return behind
-        self._since.append(node)
-        if spec is None or not spec.ordered:
-            return behind
-        if spec.object:
-            if spec.object in self._objects:
-                behind.add(self._objects[spec.object])
-            self._objects[spec.object] = node
-        for name in {*spec.reads}.difference(spec.writes):
-            behind.update(self._resources[name].writer)
-            self._resources[name].readers.append(node)
-        for name in {*spec.writes}:
-            resource = self._resources[name]
-            behind.update(resource.readers or resource.writer)
-            resource.writer = [node]
-            resource.readers = []
-        return behind

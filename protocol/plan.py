@@ -14,10 +14,11 @@ from heapq import heappop, heappush
 from typing import Any, Final, Literal
 
 from .course import Course
-from .draft import Draft
+from .draft import Check, Draft
 from .failures import Failure
 from .graph import Waits
 from .references import mentions
+from .resources import Resources
 from .tools import ToolCall, ToolResult, ToolSpec
 
 Eager = Literal["read_only", "all"]
@@ -41,8 +42,10 @@ class Plan:
 
     `specs` gives the spec of a tool by name, None for an unknown one (whoever runs the plan refuses that call). With
     `references`, `$result` is looked for in the arguments; with `ids`, it may be an id too, and calls may say `after`.
-    Calls beyond `limit` are refused as `limit_reached`. Of calls with the same id the first goes on. `refuse` says
-    which others are refused, and why. `ended` holds results of calls that are not run again, None for the others.
+    Calls beyond `limit` are refused as `limit_reached`. Of calls with the same id the first goes on. `resources` are
+    asked what the function of a tool says that a call touches; `check` what is wrong in the arguments of a call that
+    takes results in, whatever those may be. `refuse` says which other calls are refused, and why. `ended` holds results
+    of calls that are not run again, None for the others.
     """
 
     __slots__ = ("_course", "_eager", "_fresh", "_held", "_left", "_released", "_state", "calls", "open", "refused")
@@ -55,6 +58,8 @@ class Plan:
         references: bool = False,
         ids: bool = False,
         limit: int | None = None,
+        resources: Resources | None = None,
+        check: Check | None = None,
         refuse: Mapping[int, Failure] = {},
         ended: Sequence[ToolResult[Any] | None] = (),
     ) -> None:
@@ -72,7 +77,9 @@ class Plan:
         known = {name: specs(name) for name in {call.name for call in calls}}
         over = limit is not None and count > limit
         if over or refuse or ended or not _plain(calls, known, references=references):
-            draft = Draft(known.__getitem__, references=references, ids=ids, limit=limit)
+            draft = Draft(
+                known.__getitem__, references=references, ids=ids, limit=limit, resources=resources, check=check
+            )
             draft.extend(calls, refuse)
             self.refused = draft.refused
             self._course = Course(draft)
@@ -87,6 +94,8 @@ class Plan:
         references: bool = False,
         limit: int | None = None,
         eager: Eager = "read_only",
+        resources: Resources | None = None,
+        check: Check | None = None,
     ) -> "Plan":
         """A plan without calls yet: they are added one by one, and may start at once where `eager` allows it.
 
@@ -94,7 +103,7 @@ class Plan:
         call, so ids mean nothing here; in all else it is the plan that those calls would have had together.
         """
         plan = cls((), specs)
-        draft = Draft(specs, references=references, limit=limit)
+        draft = Draft(specs, references=references, limit=limit, resources=resources, check=check)
         plan.calls, plan.refused = draft.calls, draft.refused
         plan.open = True
         plan._eager = eager == "all"
@@ -141,8 +150,8 @@ class Plan:
         course = self._course
         if course is None or not self.open:
             raise ValueError("the plan is closed: no call can be added")
-        spec = course.draft.spec(call.name)
         n = course.draft.add(call, refuse)
+        spec = course.draft.spec(call.name)
         self._left += 1
         self._state.append(0)
         kept = not (self._eager or spec is None or spec.read_only or n in self.refused)

@@ -87,13 +87,9 @@ def scan(arguments: object, *, ids: bool = False) -> Found:
             elif len(value) == 1 and LITERAL in value:
                 literals = True
             else:
-                for key, part in value.items():
-                    if isinstance(part, _HOLDERS):
-                        todo.append((part, (trail, key)))
+                todo += [(part, (trail, key)) for key, part in value.items() if isinstance(part, _HOLDERS)]
         elif isinstance(value, list):
-            for place, part in enumerate(value):
-                if isinstance(part, _HOLDERS):
-                    todo.append((part, (trail, place)))
+            todo += [(part, (trail, place)) for place, part in enumerate(value) if isinstance(part, _HOLDERS)]
     references.reverse()  # the last one written came first from the stack
     return Found(references, literals)
 
@@ -171,7 +167,7 @@ def few(things: Collection[object], most: int = 8) -> str:
 
 
 def _reference(value: dict[Any, Any], trail: Trail, *, ids: bool) -> Reference:
-    if not value.keys() <= _KEYS:
+    if len(value) > 1 and value.keys() != _KEYS:  # a comparison costs more than the rest
         strange = few([key for key in value if key not in _KEYS])
         raise _broken(f'{_place(trail)} has keys beside "$result" and "path": {strange}. {_ESCAPE}')
     result = value[RESULT]

@@ -40,9 +40,11 @@ class Results:
             return found
 
         try:
-            filled = encode_json(substitute(self.draft.trees[n], part, ids=True))
+            filled = encode_json(substitute(self.draft.tree(n), part, ids=True))
         except ToolwireError as broken:
             return broken.failure
+        except RecursionError:
+            return failed("invalid_arguments", "the arguments nest too deeply")
         return filled.decode() if len(filled) <= LARGEST else _TOO_LARGE
 
     def _part(self, reference: Reference) -> msgspec.Raw:

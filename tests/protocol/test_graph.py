@@ -2,8 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolwire.protocol.graph import Lines, cycles, sequence
-from toolwire.protocol.tools import ToolSpec
+from toolwire.protocol.graph import cycles, sequence
 
 GRAPHS = st.integers(1, 9).flatmap(
     lambda count: st.dictionaries(st.integers(0, count - 1), st.sets(st.integers(0, count - 1)), max_size=count)
@@ -54,42 +53,3 @@ def test_a_chain_of_ten_thousand_needs_no_stack(ring: bool) -> None:  # noqa: FB
     edges = {n: {(n + 1) % 10_000} for n in range(10_000 if ring else 9_999)}
     assert cycles(edges) == ([list(range(10_000))] if ring else [])
     assert len(sequence(10_000, edges)) == (0 if ring else 10_000)
-
-
-def joined(*specs: ToolSpec | None) -> list[set[int]]:
-    lines = Lines()
-    return [lines.join(n, spec) for n, spec in enumerate(specs)]
-
-
-READ = ToolSpec("read", reads=("file",))
-WRITE = ToolSpec("write", writes=("file",))
-BOTH = ToolSpec("both", reads=("file",), writes=("file", "disk", "disk"))
-CAR = ToolSpec("car", object="car")
-ALONE = ToolSpec("alone", exclusive=True)
-PLAIN = ToolSpec("plain")
-
-
-def test_plain_and_unknown_calls_wait_for_nobody() -> None:
-    assert joined(PLAIN, None, PLAIN) == [set(), set(), set()]
-
-
-def test_calls_of_one_object_make_a_chain() -> None:
-    assert joined(CAR, PLAIN, CAR, ToolSpec("bus", object="bus"), CAR) == [set(), set(), {0}, set(), {2}]
-
-
-def test_readers_share_and_writers_part_them() -> None:
-    assert joined(READ, READ, WRITE, READ, READ, WRITE, WRITE) == [set(), set(), {0, 1}, {2}, {2}, {3, 4}, {5}]
-
-
-def test_who_reads_and_writes_is_a_writer() -> None:
-    assert joined(BOTH, BOTH, READ, ToolSpec("disk", writes=("disk",))) == [set(), {0}, {1}, {1}]
-
-
-def test_an_exclusive_call_parts_all() -> None:
-    assert joined(PLAIN, CAR, ALONE, CAR, None, ALONE, ALONE) == [set(), set(), {0, 1}, {2}, {2}, {2, 3, 4}, {5}]
-    assert joined(WRITE, READ, ALONE, READ, WRITE) == [set(), {0}, {0, 1}, {2}, {2, 3}]
-
-
-@given(st.lists(st.sampled_from([READ, WRITE, BOTH, CAR, ALONE, PLAIN, None])))
-def test_there_are_only_a_few_edges_for_each_call(specs: list[ToolSpec | None]) -> None:
-    assert sum(map(len, joined(*specs))) <= 4 * len(specs)
