@@ -1,6 +1,6 @@
 """What tools there are, as this process knows: their specs, their checkers, and where each is served."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from hashlib import blake2b
@@ -14,9 +14,11 @@ from ..protocol.envelope import encode
 from ..protocol.failures import Failure, Misuse, failed
 from ..protocol.observed import Observed
 from ..protocol.redaction import has_secrets
+from ..protocol.resources import Arguments
 from ..protocol.secret import HIDDEN
-from ..protocol.tools import ToolSpec
+from ..protocol.tools import ToolCall, ToolSpec
 from ..runtime.context import Door
+from .touching import Touching
 
 editions = count(1)
 
@@ -52,6 +54,7 @@ class Entry:
         "refused",
         "spec",
         "targets",
+        "touching",
         "turn",
     )
 
@@ -59,6 +62,8 @@ class Entry:
         self.spec = spec
         self.instances: list[str] = []
         self.targets: list[tuple[str | Door, str]] = []
+        self.touching: Touching | None = None
+        """What its functions say that its calls touch, while this end serves it and it has some."""
         self.turn = 0
         self.direct = False
         """Whether a call can go as it is: this end alone serves the tool, and nothing else is asked for."""
@@ -160,6 +165,12 @@ class Catalogue(Mapping[str, ToolSpec]):
         entry = self.entries.get(name)
         return None if entry is None else entry.spec
 
+    def resources(self, call: ToolCall, arguments: Arguments) -> tuple[Collection[str], Collection[str]] | None:
+        """What the functions of a tool that is served here say that a call writes and reads; None if nobody can say."""
+        entry = self.entries.get(call.name)
+        touching = None if entry is None else entry.touching
+        return None if entry is None or touching is None else touching.touched(arguments, entry.spec.parameters)
+
     def shown(self, name: str, arguments: str) -> str:
         """The `arguments` of a call as events may tell them. Those for a tool that is not known are told whole."""
         entry = self.entries.get(name)
@@ -175,8 +186,11 @@ class Catalogue(Mapping[str, ToolSpec]):
         for entry in self.entries.values():
             index.add(entry.spec)
 
-    def add(self, spec: ToolSpec, instance: str) -> None:
-        """`instance` serves `spec`. Where others have loaded a tool already, what they say of it counts."""
+    def add(self, spec: ToolSpec, instance: str, touching: Touching | None = None) -> None:
+        """`instance` serves `spec`. Where others have loaded a tool already, what they say of it counts.
+
+        `touching` are its functions, if it is served here.
+        """
         entry = self.entries.get(spec.name)
         if entry is None or (entry.spec != spec and not (spec.lazy and entry.is_loaded_beside(instance))):
             known = [] if entry is None else entry.instances
@@ -190,6 +204,8 @@ class Catalogue(Mapping[str, ToolSpec]):
         elif instance == self.here:
             entry.edition = next(editions)
             self._served(entry, entry.instances)  # by another actor than before
+        if touching:
+            entry.touching = touching
 
     def _changed(self, name: str, spec: ToolSpec | None) -> None:
         """The tool is as `spec` says from now on; None: it is gone."""
@@ -219,6 +235,7 @@ class Catalogue(Mapping[str, ToolSpec]):
             del self.entries[name]
             self._changed(name, None)
         elif instance == self.here:
+            entry.touching = None
             self.version += 1
 
     def forget(self, instance: str) -> None:

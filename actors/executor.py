@@ -72,7 +72,14 @@ class Errand:
         self.message = message
         self.context = context
         spec = executor.dispatcher.catalogue.spec
-        self.plan = Plan(message.calls, spec, references=message.references, ids=message.ids, limit=message.limit)
+        self.plan = Plan(
+            message.calls,
+            spec,
+            references=message.references,
+            ids=message.ids,
+            limit=message.limit,
+            resources=executor.dispatcher.catalogue.resources,
+        )
         self.hear: Callable[[Event], None] | None = None
         self.ended: Callable[[ToolResult[Any]], None] | None = None
         if message.events:

@@ -10,6 +10,7 @@ from msgspec.structs import replace as changed
 
 from ..protocol.failures import Misuse, failed
 from ..protocol.naming import PLAIN, Naming, unfit
+from ..protocol.tools import ToolSpec
 from ..runtime.bus import BusError
 from ..runtime.system import ActorSystem, Ref
 from .catalogue import Catalogue
@@ -167,8 +168,13 @@ class Services:
                 if name in self._at:
                     before[name] = self._at[name]
                 self._at[name] = standing
-                self.catalogue.add(spec, self.instance)
+                self._add(standing, spec)
         return before
+
+    def _add(self, standing: Standing, spec: ToolSpec) -> None:
+        """Let callers of this process find a tool, with its functions."""
+        made = standing.offered.tools.get(spec.name)
+        self.catalogue.add(spec, self.instance, None if made is None else made.touching)
 
     async def _undo(self, standings: Sequence[Standing], before: dict[str, Standing]) -> None:
         """Give the names back to those who stood there before, and take the others away."""
@@ -177,7 +183,7 @@ class Services:
             addresses = (self.system.address("tool", name, self.instance), self.system.address("tool", name))
             self.system.hand_over([address for address in addresses if address in new.ref.stops], old.ref)
             self._at[name] = old
-            self.catalogue.add(old.offered.specs[name], self.instance)
+            self._add(old, old.offered.specs[name])
         with anyio.move_on_after(UNDOING), suppress(BusError):
             if self.directory is not None and before:
                 await self.directory.announce(old.offered.specs[name] for name, old in before.items())

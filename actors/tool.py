@@ -19,6 +19,7 @@ from .context import Context
 from .guard import Guard, Guards, guard
 from .handlers import Handler, Handlers, Key
 from .steps.asked import Asked, asked
+from .touching import NOTHING, Touched, Touching, names
 
 Confirm = bool | Callable[[Any], bool | str]
 """Whether a person is asked before a call: always, never, or by the arguments, which the function has as attributes."""
@@ -39,8 +40,8 @@ class Promises(Asked, Guards, total=False):
     idempotent: bool
     destructive: bool
     exclusive: bool
-    writes: set[str] | frozenset[str]
-    reads: set[str] | frozenset[str]
+    writes: Touched
+    reads: Touched
     concurrency: int
     version: str
     lenient: bool | None
@@ -70,6 +71,7 @@ class Tool(Generic[T_co]):
         handlers: Handlers | None = None,
         confirm: Confirm | None = None,
         guard: Guard | None = None,
+        touching: Touching = NOTHING,
     ) -> None:
         if unknown := sanitize.keys() - spec.parameters.get("properties", {}).keys():
             said = f"{spec.name}: there is no parameter {', '.join(sorted(map(repr, unknown)))} to sanitize"
@@ -78,6 +80,7 @@ class Tool(Generic[T_co]):
         self.handlers = Handlers() if handlers is None else handlers
         self.confirm = confirm
         self.guard = guard
+        self.touching = touching
         self.function = function
         self.spec = spec
         self.signature = signature
@@ -170,7 +173,15 @@ class Tool(Generic[T_co]):
 
     def _remade(self, function: Callable[..., Any], spec: ToolSpec) -> "Tool[T_co]":
         return Tool(
-            function, spec, self.signature, self.concurrency, self.sanitize, self.handlers, self.confirm, self.guard
+            function,
+            spec,
+            self.signature,
+            self.concurrency,
+            self.sanitize,
+            self.handlers,
+            self.confirm,
+            self.guard,
+            self.touching,
         )
 
     @cached_property
@@ -239,15 +250,16 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Unpack[Option
 
     `name` and `description` stand for what the function and its docstring say. `timeout` is in seconds, for one call.
     `read_only`: it changes nothing; `idempotent`: a second run of the same call does no harm; `destructive`: what it
-    does can't be undone. `writes` and `reads` name resources for which calls of one response wait for each other; an
-    `exclusive` call runs alone in its response. At most `concurrency` calls run at once (100). `version` is yours, in
-    any form. `lenient=False` refuses what could be mended, `True` mends it whatever the runtime does; `sanitize` has a
-    function for the name of a parameter, which gives the value to use, or raises ValueError; None leaves that
-    parameter as it comes. `on_error` has handlers by exception type or failure code, see `Runtime.on_error`; they come
-    before those of the runtime. With `confirm` a person is asked before each call, or, where it is a function, before
-    those whose arguments it returns true or a reason for: `confirm=lambda a: a.amount > 100`. What an `untrusted` tool
-    brings may be written by strangers (docs/protection.md). Raises Misuse, naming parameter and type, for a signature
-    that has no schema.
+    does can't be undone. `writes` and `reads` name resources for which calls of one response wait for each other:
+    `{"calendar", "file:{path}"}`, or a function, `writes=lambda a: {f"file:{a.path}"}` (docs/plans.md); an `exclusive`
+    call runs alone in its response. At most `concurrency` calls run at once (100). `version` is yours, in any form.
+    `lenient=False` refuses what could be mended, `True` mends it whatever the runtime does; `sanitize` has a function
+    for the name of a parameter, which gives the value to use, or raises ValueError; None leaves that parameter as it
+    comes. `on_error` has handlers by exception type or failure code, see `Runtime.on_error`; they come before those of
+    the runtime. With `confirm` a person is asked before each call, or, where it is a function, before those whose
+    arguments it returns true or a reason for: `confirm=lambda a: a.amount > 100`. What an `untrusted` tool brings may
+    be written by strangers (docs/protection.md). Raises Misuse, naming parameter and type, for a signature that has no
+    schema.
 
     `rate` ("10/s") is how many calls start in a time; `breaker` lets the tool rest after failures in a row. A result of
     more than `result_bytes` (the runtime's limit) is refused, truncated or spilled, as `result` says (docs/results.md).
@@ -271,6 +283,9 @@ def _made(function: Callable[..., Any], signature: Signature, options: Options) 
     if inspect.iscoroutinefunction(confirm) or not (isinstance(confirm, bool) or callable(confirm)):
         said = f"{signature.name}: confirm is True, or a function (not async) of the arguments, not {confirm!r:.100}"
         raise Misuse(failed("invalid_call", said))
+    writes, writes_by = names(signature.name, "writes", options.get("writes", ()), signature.parameters)
+    reads, reads_by = names(signature.name, "reads", options.get("reads", ()), signature.parameters)
+    touching = Touching(writes_by, reads_by)
     spec = ToolSpec(
         name=signature.name if name is None else name,
         description=signature.description if description is None else description,
@@ -281,8 +296,9 @@ def _made(function: Callable[..., Any], signature: Signature, options: Options) 
         destructive=options.get("destructive", False),
         timeout=timeout,
         exclusive=options.get("exclusive", False),
-        writes=tuple(sorted(options.get("writes", ()))),
-        reads=tuple(sorted(options.get("reads", ()))),
+        writes=writes,
+        reads=reads,
+        computed=bool(touching),
         version=options.get("version", ""),
         lenient=options.get("lenient"),
         isolation="" if is_async(function) else "thread",
@@ -293,4 +309,4 @@ def _made(function: Callable[..., Any], signature: Signature, options: Options) 
     handlers = Handlers(options.get("on_error"))
     concurrency = options.get("concurrency", CONCURRENCY)
     sanitize, limits = options.get("sanitize", {}), guard(spec.name, options)
-    return Tool(function, spec, signature, concurrency, sanitize, handlers, confirm, limits)
+    return Tool(function, spec, signature, concurrency, sanitize, handlers, confirm, limits, touching)
