@@ -122,19 +122,21 @@ class Batch:
                     if system.breathless():
                         await checkpoint()
             if lane.position is not None:  # only its time limit leaves a call in hand
-                self._finish(lane, await self._late(self._timed_out(lane.position, lane), lane.position))
+                self._finish(lane, await self._late(self._timed_out(lane.position, lane), lane))
 
     def _timed_out(self, position: int, lane: Lane) -> ToolResult[Any]:
         lane.armed = False  # its scope is spent
         call = self.calls[position]
         return timed_out(call, self._seconds(call.name), self._clock() - lane.began)
 
-    async def _late(self, result: ToolResult[Any], position: int) -> ToolResult[Any]:
+    async def _late(self, result: ToolResult[Any], lane: Lane) -> ToolResult[Any]:
         """Whatever is to be done about a call that ran out of its time. Others go on meanwhile."""
         if self._lately is None:
             return result
-        self._leading = None
-        return await self._lately(self.calls[position], result)
+        if self._leading is lane:
+            self._leading = None  # but if another leads: its follower has yet to see that it has suspended
+        assert lane.position is not None  # noqa: S101 - only its time limit leaves a call in hand
+        return await self._lately(self.calls[lane.position], result)
 
     def _followed(self) -> bool:
         """Make sure of a follower if there is anything to follow with; whether one is due."""
