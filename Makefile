@@ -1,7 +1,7 @@
 # Everything that the project can be told to do. Each target first makes .venv, if need be; all that it takes is
 # Python 3.11 or later with pip, and make.
 
-.PHONY: help demo test check bench format install clean lint types
+.PHONY: help demo test check chaos bench format install clean lint types
 .DEFAULT_GOAL := help
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -31,6 +31,9 @@ test: lint types ## all that must hold before a commit lands
 
 check: lint types ## the same without the tests that take seconds each
 	$(PY) -m pytest -m 'not slow'
+
+chaos: $(FILES) ## random graphs, durations and failures: 10,000 of each kind; EXAMPLES=100000 for more
+	TOOLWIRE_EXAMPLES=$(or $(EXAMPLES),10000) $(PY) -m pytest -m chaos
 
 lint: $(FILES)
 	$(PY) -m ruff check
