@@ -4,6 +4,7 @@ Everything that a program imports stands here; the packages behind it are for th
 """
 
 from .actors.agent import Agent
+from .actors.audit import JsonLines, Sqlite
 from .actors.chat import Chat, TurnStream
 from .actors.context import Context
 from .actors.lazy import Lazy, lazy
@@ -28,6 +29,7 @@ from .protocol.events import (
 )
 from .protocol.failures import CallFailed, Failure, Misuse, ToolError, ToolwireError
 from .protocol.history import AssistantMessage, History, Opaque, SystemMessage, ToolMessage, UserMessage
+from .protocol.record import CallRecord
 from .protocol.schema import Inject
 from .protocol.secret import Secret
 from .protocol.tools import Mended, Retry, ToolCall, ToolResult, ToolSpec
@@ -43,6 +45,7 @@ __all__ = [
     "CallFailed",
     "CallFinished",
     "CallProgress",
+    "CallRecord",
     "CallStarted",
     "Chat",
     "Context",
@@ -50,6 +53,7 @@ __all__ = [
     "Failure",
     "History",
     "Inject",
+    "JsonLines",
     "Lazy",
     "Limits",
     "Mended",
@@ -64,6 +68,7 @@ __all__ = [
     "Runtime",
     "Secret",
     "Served",
+    "Sqlite",
     "StreamingModel",
     "SystemMessage",
     "TextDelta",

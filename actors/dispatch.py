@@ -7,6 +7,7 @@ a cache, …), takes the longer way, through the steps of `actors/steps/`.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from anyio import CancelScope
 from msgspec.structs import replace
 
 from ..protocol.events import Event
@@ -18,6 +19,7 @@ from .catalogue import Catalogue, Entry
 from .context import of_call
 from .intake import Customs
 from .middleware import Around
+from .records import Records
 from .sending import Others, Sender, numbers
 from .steps import Passage, Steps
 
@@ -43,6 +45,7 @@ class Dispatcher:
         around: Around | None = None,
         customs: Customs | None = None,
         steps: Steps | None = None,
+        records: Records | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.validator = validator
@@ -51,6 +54,7 @@ class Dispatcher:
         self.around = Around() if around is None else around
         self.customs = Customs() if customs is None else customs
         self.steps = Steps() if steps is None else steps
+        self.records = Records(catalogue) if records is None else records
         self.executor: str | Door = ""
         self._cut: tuple[ToolCall, int] | None = None
         """The call that was cut off last, and how often it had been tried."""
@@ -69,13 +73,26 @@ class Dispatcher:
         system = context.system
         began = system.clock()
         context.deadline = deadline = min(began + seconds, context.deadline)
+        result = None
         with system.scope() as scope:
             system.alarms.set(scope, deadline)
             try:
-                return await self.dispatch(call, call.text(), context, hear)
+                result = await self.dispatch(call, call.text(), context, hear)
+            except BaseException:
+                self.left(call, context, began, scope)
+                raise
             finally:
                 system.alarms.unset(scope, deadline)
-        return await self.late(call, timed_out(call, deadline - began, system.clock() - began), context)
+        if result is None:
+            result = await self.late(call, timed_out(call, deadline - began, system.clock() - began), context)
+        if self.records.wanted():
+            self.records.ended(result, call.text(), context.trail)
+        return result
+
+    def left(self, call: ToolCall, context: Context, began: float, scope: CancelScope) -> None:
+        """A call was cut off: take that down, unless it was by its own time limit, `scope`, which gives a result."""
+        if not scope.cancel_called and self.records.wanted():
+            self.records.cancelled(call, call.text(), context.trail, context.system.clock() - began)
 
     async def late(self, call: ToolCall, result: ToolResult[Any], context: Context) -> ToolResult[Any]:
         """`result`, of a call that ran out of its time, after the handler for that, if there is one."""

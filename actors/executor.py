@@ -13,7 +13,7 @@ from ..protocol.tools import ToolCall, ToolResult
 from ..runtime.actor import Actor
 from ..runtime.context import Context
 from ..runtime.tracing import Tracing
-from .batch import Batch
+from .batch import PENDING, Batch
 from .dispatch import Dispatcher
 
 WIDEST = 4
@@ -43,7 +43,11 @@ class Executor(Actor):
             return BatchEnded((await self.dispatcher.run(call, seconds, context, None),))
         errand = Errand(self, message, context)
         batch = Batch(errand.plan, message.calls, errand.run, errand.seconds, context.system, errand.ended, errand.late)
-        await batch.run()
+        try:
+            await batch.run()
+        except BaseException:  # whoever asked has left
+            errand.left(batch.results)
+            raise
         return BatchEnded(fitted(batch.results, context.system.largest("executor") // 2))
 
     def _is_plain(self, message: RunBatch) -> bool:
@@ -65,7 +69,7 @@ class Executor(Actor):
 class Errand:
     """One batch as the executor sees it: what is asked, on whose behalf, and who wants to hear of it."""
 
-    __slots__ = ("context", "ended", "executor", "hear", "message", "plan", "traced")
+    __slots__ = ("_begun", "context", "ended", "executor", "hear", "message", "plan", "traced")
 
     def __init__(self, executor: Executor, message: RunBatch, context: Context) -> None:
         self.executor = executor
@@ -85,6 +89,10 @@ class Errand:
         if message.events:
             self.hear = context.report
             self.ended = self._tell
+        records = executor.dispatcher.records
+        self._begun: dict[str, str] | None = {} if records.wanted() else None  # their arguments, by id
+        if self._begun is not None:
+            self.ended = self._record
         self.traced = executor.tracing.listens()
 
     def seconds(self, name: str) -> float:
@@ -96,6 +104,8 @@ class Errand:
         outer, call, hear = self.context, self.message.calls[position], self.hear
         if hear is not None:
             hear(self._started(position, arguments))
+        if self._begun is not None:
+            self._begun[call.id] = arguments
         context = Context(outer.system, min(deadline, outer.deadline), outer.depth, outer.path, outer.trail)
         if self.traced:
             return self._traced(position, arguments, context)
@@ -121,6 +131,21 @@ class Errand:
 
     def _tell(self, result: ToolResult[Any]) -> None:
         self.context.report(CallFinished(result))
+
+    def _record(self, result: ToolResult[Any]) -> None:
+        if self.hear is not None:
+            self._tell(result)
+        arguments = "" if self._begun is None else self._begun.get(result.id, "")
+        self.executor.dispatcher.records.ended(result, arguments, self.context.trail)
+
+    def left(self, results: Sequence[ToolResult[Any]]) -> None:
+        """Whoever asked has left: take down the calls that had not ended."""
+        if self._begun is None:
+            return
+        for call, result in zip(self.message.calls, results, strict=True):
+            if result is PENDING:
+                arguments = self._begun.get(call.id)
+                self.executor.dispatcher.records.cancelled(call, arguments, self.context.trail)
 
 
 TOGETHER = "the tool did its work, but the results of this response are too large together: ask for less"

@@ -15,6 +15,7 @@ from ..protocol.events import Reply
 from ..protocol.failures import Failure, Misuse, ToolwireError, failed
 from ..protocol.messages import RunBatch
 from ..protocol.naming import naming
+from ..protocol.record import CallRecord
 from ..protocol.sanitizers import Sanitizer
 from ..protocol.subjects import KINDS
 from ..protocol.tools import ToolCall, ToolResult, typed
@@ -26,6 +27,7 @@ from ..runtime.system import ActorSystem
 from ..runtime.threads import Abandoned
 from ..runtime.tracing import Tracing
 from .agent import Agent
+from .audit import Sink
 from .catalogue import Catalogue
 from .chat import Chat
 from .confirmations import Confirmations, key_of
@@ -39,6 +41,7 @@ from .intake import Customs
 from .middleware import Around, Middleware
 from .models.contract import Model
 from .providers import Providers
+from .records import Records
 from .selector import Selector
 from .selectors import Keyword
 from .services import Services
@@ -70,8 +73,11 @@ class Runtime:
     run at once. `lenient` lets arguments that do not fit be mended where there is one way to read them, `repair="on"`
     also texts that are no JSON; results tell what was changed (docs/arguments.md). `secret`, 16 bytes or more, is what
     confirmations of tools served here are sealed with; without it one is drawn (docs/protection.md).
+    `history` is of how many calls the records are kept here, `audit` where they are kept beside that; with
+    `audit_strict` a call begins only when its record has a place (docs/outcomes.md).
 
-    Raises ToolwireError, `unreachable`, where nobody listens at the url, and ValueError for a url of no known kind.
+    Raises ToolwireError, `unreachable`, where nobody listens at the url, `storage_failed` where no record can be kept,
+    and ValueError for a url of no known kind.
     """
 
     def __init__(
@@ -87,6 +93,9 @@ class Runtime:
         lenient: bool = True,
         repair: Literal["off", "on"] = "off",
         secret: str | bytes | None = None,
+        history: int = 0,
+        audit: Sequence[Sink] = (),
+        audit_strict: bool = False,
     ) -> None:
         self.url = url
         kinds = (KINDS if local else OWN) if isinstance(local, bool) else frozenset(local)
@@ -107,6 +116,9 @@ class Runtime:
         self._around = Around()
         self._providers = Providers()
         self._steps = Steps()
+        self._records = Records(self.tools, history, audit, strict=audit_strict)
+        if audit_strict:
+            self._around.middlewares.append(self._records.place)
         self._numbers = count(1)
 
     def __repr__(self) -> str:
@@ -118,6 +130,11 @@ class Runtime:
     def abandoned(self) -> tuple[Abandoned, ...]:
         """Functions that still run in a thread though their call has ended: no thread can be stopped."""
         return self._workshop.threads.abandoned if hasattr(self, "_workshop") else ()
+
+    @property
+    def history(self) -> tuple[CallRecord, ...]:
+        """The records of the latest calls that were made from here, the latest last; as many as `history=` says."""
+        return tuple(self._records.latest)
 
     async def __aenter__(self) -> Self:
         await self._providers.__aenter__()
@@ -132,10 +149,12 @@ class Runtime:
         with reached():
             await self.system.__aenter__()
         try:
+            await self._records.open(self.system.tasks)
             with reached():
                 await self._furnish()
         except BaseException as error:
             await self.system.__aexit__(type(error), error, error.__traceback__)
+            await self._records.close()
             raise
 
     async def __aexit__(
@@ -151,6 +170,7 @@ class Runtime:
             with anyio.move_on_after(LEAVING, shield=True):
                 await self._conversations.close()
             self._workshop.threads.close()
+            await self._records.close()
 
     async def _furnish(self) -> None:
         """Spawn the actors that every runtime has of its own."""
@@ -162,12 +182,12 @@ class Runtime:
             await directory.start()
         around = self._around
         seconds, customs = self._call_seconds, self._customs
-        steps = self._steps
+        steps, records = self._steps, self._records
         self.tools.tell(steps.cache)
-        self._dispatcher = Dispatcher(self.tools, "", instance, directory, seconds, around, customs, steps)
+        self._dispatcher = Dispatcher(self.tools, "", instance, directory, seconds, around, customs, steps, records)
         await system.spawn(Validator(self.tools, customs), system.address("validator", instance))
         door = system.door("validator", instance)
-        dispatcher = Dispatcher(self.tools, door, instance, directory, seconds, around, customs, steps)
+        dispatcher = Dispatcher(self.tools, door, instance, directory, seconds, around, customs, steps, records)
         await system.spawn(Executor(dispatcher, self.tracing), system.address("executor", instance))
         await system.spawn(Selector(self.tools, Keyword(), instance), system.address("selector", instance))
         executor = self._executor = system.door("executor", instance)

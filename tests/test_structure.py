@@ -47,6 +47,7 @@ LATE = {
     "cyclopts": "an extra",
     "rich": "an extra",
     "uvloop": "an extra",
+    "sqlite3": "costly, and only where records are kept so",
     "nats": "costly, and not needed in memory",
     "jsonschema": "costly, and only where a refusal has to be explained",
     "jsonschema_specifications": "comes with jsonschema",

@@ -8,6 +8,7 @@ from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from ....protocol.failures import Misuse, ToolwireError
 from ..console import harmless, output, settle
+from .audit import audit
 from .broker import broker
 from .call import call
 from .chat import chat
@@ -36,7 +37,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # it would call sys.exit
     config=(Environment("TOOLWIRE_", command=False), File("toolwire.toml"), File("pyproject.toml", "tool", "toolwire")),
 )
-for command in (demo, broker, worker, chat, tools, call):
+for command in (demo, broker, worker, chat, tools, call, audit):
     app.command(command)
 
 
