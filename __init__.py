@@ -10,10 +10,11 @@ from .actors.context import Context
 from .actors.lazy import Lazy, lazy
 from .actors.models.contract import Model, ModelReply, ModelRequest, StreamingModel
 from .actors.models.scripted import scripted, spoken
+from .actors.one_turn import run
 from .actors.recovery import recovery
 from .actors.serving import Served
 from .actors.tool import Tool, tool
-from .actors.wiring import Runtime, run
+from .actors.wiring import Runtime
 from .protocol.blob import Blob
 from .protocol.breaker import Breaker
 from .protocol.events import (
@@ -29,6 +30,7 @@ from .protocol.events import (
 )
 from .protocol.failures import CallFailed, Failure, Misuse, ToolError, ToolwireError
 from .protocol.history import AssistantMessage, History, Opaque, SystemMessage, ToolMessage, UserMessage
+from .protocol.policy import Policy, Rule
 from .protocol.record import CallRecord
 from .protocol.schema import Inject
 from .protocol.secret import Secret
@@ -62,9 +64,11 @@ __all__ = [
     "ModelReply",
     "ModelRequest",
     "Opaque",
+    "Policy",
     "ReasoningDelta",
     "Reply",
     "Retry",
+    "Rule",
     "Runtime",
     "Secret",
     "Served",

@@ -222,7 +222,7 @@ class Catalogue(Mapping[str, ToolSpec]):
 
     def _served(self, entry: Entry, instances: list[str]) -> None:
         entry.instances = instances
-        entry.direct = instances == [self.here] and entry.spec.direct
+        entry.direct = instances == [self.here] and entry.spec.direct and not entry.spec.confirm
         entry.targets = [(self._address(entry.spec.name, instance), instance) for instance in instances]
 
     def remove(self, name: str, instance: str) -> None:

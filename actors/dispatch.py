@@ -10,8 +10,9 @@ from typing import Any
 from anyio import CancelScope
 from msgspec.structs import replace
 
+from ..protocol.confirmation import issuer, refused
 from ..protocol.events import Event
-from ..protocol.failures import ToolwireError, failed
+from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallTool, CheckCall
 from ..protocol.tools import Mended, ToolCall, ToolResult
 from ..runtime.context import Context, Door
@@ -20,8 +21,9 @@ from .context import of_call
 from .intake import Customs
 from .middleware import Around
 from .records import Records
-from .sending import Others, Sender, numbers
+from .sending import Others, Sender, Targets, Word, numbers
 from .steps import Passage, Steps
+from .warden import Warden
 
 CALL_SECONDS = 30.0
 """The time limit of a call whose tool names none."""
@@ -56,6 +58,9 @@ class Dispatcher:
         self.steps = Steps() if steps is None else steps
         self.records = Records(catalogue) if records is None else records
         self.executor: str | Door = ""
+        self.warden: Warden | None = None
+        self.hold: Callable[[ToolCall, ToolResult[Any], Context], None] | None = None
+        """Is told each call that may wait for a person, as it was asked for, and how it ended."""
         self._cut: tuple[ToolCall, int] | None = None
         """The call that was cut off last, and how often it had been tried."""
 
@@ -67,7 +72,12 @@ class Dispatcher:
         return self.call_seconds if entry is None or entry.spec.timeout is None else entry.spec.timeout
 
     async def run(
-        self, call: ToolCall, seconds: float, context: Context, hear: Callable[[Event], None] | None
+        self,
+        call: ToolCall,
+        seconds: float,
+        context: Context,
+        hear: Callable[[Event], None] | None,
+        word: Word | None = None,
     ) -> ToolResult[Any]:
         """Run one call to its end, within `seconds` and the time that `context` has left, which is cut to it."""
         system = context.system
@@ -77,7 +87,7 @@ class Dispatcher:
         with system.scope() as scope:
             system.alarms.set(scope, deadline)
             try:
-                result = await self.dispatch(call, call.text(), context, hear)
+                result = await self.dispatch(call, call.text(), context, hear, word)
             except BaseException:
                 self.left(call, context, began, scope)
                 raise
@@ -108,30 +118,73 @@ class Dispatcher:
         return await self.around.settled(result, of_call(context, message, self.executor))
 
     def dispatch(
-        self, call: ToolCall, arguments: str, context: Context, hear: Callable[[Event], None] | None
+        self,
+        call: ToolCall,
+        arguments: str,
+        context: Context,
+        hear: Callable[[Event], None] | None,
+        word: Word | None = None,
     ) -> Awaitable[ToolResult[Any]]:
-        """Run one call to its end: exactly one result, whatever happens. Only a cancellation is raised."""
+        """Run one call to its end: exactly one result, whatever happens. Only a cancellation is raised.
+
+        `word` is what is to be said to its tool of a person's word.
+        """
         around = self.around
         if around.middlewares or around.handlers.by_code:
-            return self._through(call, arguments, context, hear)
+            return self._kept(call, arguments, context, self._through(call, arguments, context, hear, word))
         entry = self.catalogue.entries.get(call.name)
-        if entry is not None and entry.direct:
+        if entry is not None and entry.direct and word is None and self.warden is None:
             return self.sender.send(call, arguments, (), entry, context, hear, next(numbers))
-        return self._carefully(call, call, arguments, context, hear)
+        return self._kept(call, arguments, context, self._guarded(call, call, arguments, context, hear, word))
+
+    async def _kept(
+        self, call: ToolCall, arguments: str, context: Context, coming: Awaitable[ToolResult[Any]]
+    ) -> ToolResult[Any]:
+        """What is `coming` of a call, which is kept as it was asked for where a person has to be asked."""
+        result = await coming
+        if result.failure is not None and self.hold is not None:
+            self.hold(ToolCall(call.id, call.name, arguments), result, context)
+        return result
 
     async def _through(
-        self, call: ToolCall, arguments: str, context: Context, hear: Callable[[Event], None] | None
+        self,
+        call: ToolCall,
+        arguments: str,
+        context: Context,
+        hear: Callable[[Event], None] | None,
+        word: Word | None,
     ) -> ToolResult[Any]:
         """Through everything that stands around calls."""
         began = context.system.clock()
         message = CallTool(call.id, call.name, arguments, 1, hear is not None, next(numbers))
 
         async def tool(changed: ToolCall) -> ToolResult[Any]:
-            return await self._carefully(call, changed, changed.text(), context, hear)
+            return await self._guarded(call, changed, changed.text(), context, hear, word)
 
         asked = ToolCall(call.id, call.name, arguments, call.after)
         result = await self.around.run(asked, of_call(context, message, self.executor), tool)
         return replace(result, seconds=context.system.clock() - began)
+
+    async def _guarded(
+        self,
+        asked: ToolCall,
+        call: ToolCall,
+        arguments: str,
+        context: Context,
+        hear: Callable[[Event], None] | None,
+        word: Word | None,
+    ) -> ToolResult[Any]:
+        """If the policy lets it. Nothing that stands around calls can change what is judged here."""
+        warden = self.warden
+        if warden is None:
+            return await self._carefully(asked, call, arguments, context, hear, word)
+        entered = warden.enter(call.name, context, confirmed=word is not None and bool(word.token))
+        if isinstance(entered, Failure):
+            return ToolResult(call.id, call.name, None, entered, 0)
+        try:
+            return await self._carefully(asked, call, arguments, context, hear, wanted(word, entered.confirm))
+        finally:
+            warden.leave(entered)
 
     async def _carefully(
         self,
@@ -140,6 +193,7 @@ class Dispatcher:
         arguments: str,
         context: Context,
         hear: Callable[[Event], None] | None,
+        word: Word | None,
     ) -> ToolResult[Any]:
         """The longer way: `call`, for which `asked` may stand outside, is checked, and then what its tool asks for."""
         clock = context.system.clock
@@ -154,8 +208,12 @@ class Dispatcher:
                 arguments, mended = await self._checked(entry, arguments, context)
         except ToolwireError as error:
             return ToolResult(call.id, call.name, None, error.failure, 0, clock() - began)
-        if entry is None or entry.spec.direct:
-            return await self.sender.send(call, arguments, mended, entry, context, hear, next(numbers))
+        if word is not None or entry is None or entry.spec.direct:  # a person's word is for one run, of this very call
+            targets = None if word is None or not word.token else issued(word.token, entry)
+            if targets == []:
+                return ToolResult(call.id, call.name, None, refused("the process that asked for it is gone"), 0)
+            number = next(numbers)
+            return await self.sender.send(call, arguments, mended, entry, context, hear, number, 0, targets, word)
         passage = Passage(call, arguments, mended, entry, context, hear, next(numbers), self.sender)
         try:
             result = await self.steps.run(passage)
@@ -174,6 +232,23 @@ class Dispatcher:
             return checked.arguments or arguments, checked.mended
         understood = self.customs.understood(entry.spec, entry.checker, arguments)
         return (arguments, ()) if understood is None else (understood.text, understood.mended)
+
+
+def issued(token: str, entry: Entry | None) -> Targets:
+    """Whom to ask with a token: only who gave it out."""
+    instance = issuer(token)
+    return [] if entry is None else [target for target in entry.targets if target[1] == instance]
+
+
+def wanted(word: Word | None, confirm: str) -> Word | None:
+    """`word`, and that a person is to be asked for one more reason."""
+    if not confirm:
+        return word
+    return (
+        Word(confirm)
+        if word is None
+        else word._replace(confirm=f"{word.confirm}; {confirm}" if word.confirm else confirm)
+    )
 
 
 def timed_out(call: ToolCall, limit: float, seconds: float) -> ToolResult[Any]:

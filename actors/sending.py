@@ -3,12 +3,14 @@
 import secrets
 from collections.abc import Callable
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from ..protocol.envelope import NO_BYTES
 from ..protocol.events import Event
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallEnded, CallTool
 from ..protocol.tools import Mended, ToolCall, ToolResult
+from ..runtime.border import speakable
 from ..runtime.context import Context, Door, cut_off
 from .catalogue import Catalogue, Entry
 
@@ -20,6 +22,17 @@ Targets = list[tuple[str | Door, str]]
 
 numbers = count(secrets.randbits(62))
 """One for each call. Ids will not do: a model may use one again in its next response, and a program in its next run."""
+
+
+class Word(NamedTuple):
+    """What goes with a call of a person's word: that one is wanted, and why; or the token of one that was given.
+
+    `changed`: the token was for other arguments, and the person gave these.
+    """
+
+    confirm: str = ""
+    token: str = ""
+    changed: bool = False
 
 
 class Others(Protocol):
@@ -53,6 +66,7 @@ class Sender:
         number: int,
         before: int = 0,
         targets: Targets | None = None,
+        word: Word | None = None,
     ) -> ToolResult[Any]:
         """One attempt, or several: until somebody has answered who may have run it. Only a cancellation is raised.
 
@@ -68,7 +82,7 @@ class Sender:
         for address, instance in targets:
             attempts += 1
             try:
-                message = CallTool(call.id, call.name, arguments, attempts, hear is not None, number)
+                message = CallTool(call.id, call.name, arguments, attempts, hear is not None, number, *word or ())
                 ended = await context.ask(address, message, to=instance, hear=hear)
             except ToolwireError as error:
                 failure = error.failure
@@ -143,3 +157,18 @@ def result(
         artifact=ended.artifact,
     )
     return made
+
+
+def encoded(call: ToolCall) -> tuple[ToolCall, Failure | None]:
+    """`call` with its arguments as text, and why it can't be sent so: then it is sent as one that no tool takes."""
+    identity, name, after = speakable(call.id), speakable(call.name), tuple(map(speakable, call.after))
+    try:
+        text = call.text()
+        text.encode()  # what can't be sent would take the other calls with it
+    except NO_BYTES as error:
+        failure = failed("invalid_arguments", f"the arguments are not what JSON can carry: {error}")
+        return ToolCall(identity, name, "null", after), failure
+    if (identity, name) == (call.id, call.name):
+        return ToolCall(identity, name, text, after), None
+    failure = failed("invalid_call", "the id or the name of the call is no text: it holds half a surrogate pair")
+    return ToolCall(identity, name, "null", after), failure

@@ -10,17 +10,16 @@ from typing import Any, Literal, Self, TypeVar, overload
 import anyio
 from msgspec import Raw
 
-from ..protocol.envelope import NO_BYTES, Trail, encode
-from ..protocol.events import Reply
-from ..protocol.failures import Failure, Misuse, ToolwireError, failed
+from ..protocol.envelope import Trail, encode
+from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.messages import RunBatch
 from ..protocol.naming import naming
+from ..protocol.policy import Policy
 from ..protocol.record import CallRecord
 from ..protocol.sanitizers import Sanitizer
 from ..protocol.subjects import KINDS
 from ..protocol.tools import ToolCall, ToolResult, typed
 from ..protocol.turn import Limits
-from ..runtime.border import speakable
 from ..runtime.bus import BusError, open_bus
 from ..runtime.context import Context, Door, bus_failure, outside
 from ..runtime.system import ActorSystem
@@ -33,10 +32,12 @@ from .chat import Chat
 from .confirmations import Confirmations, key_of
 from .conversation import House
 from .conversations import Conversations
+from .desk import Desk
 from .directory import Directory
 from .dispatch import CALL_SECONDS, Dispatcher
 from .executor import Executor
 from .handlers import Handler
+from .held import Held
 from .intake import Customs
 from .middleware import Around, Middleware
 from .models.contract import Model
@@ -44,12 +45,14 @@ from .providers import Providers
 from .records import Records
 from .selector import Selector
 from .selectors import Keyword
+from .sending import encoded
 from .services import Services
 from .serving import Served
 from .steps import Steps
 from .tool import Tool
 from .tool_actor import Workshop
 from .validator import Validator
+from .warden import Warden
 
 T = TypeVar("T")
 
@@ -72,7 +75,9 @@ class Runtime:
     tool names none, `result_bytes` the most that a result may have, `threads` how many functions that are not async
     run at once. `lenient` lets arguments that do not fit be mended where there is one way to read them, `repair="on"`
     also texts that are no JSON; results tell what was changed (docs/arguments.md). `secret`, 16 bytes or more, is what
-    confirmations of tools served here are sealed with; without it one is drawn (docs/protection.md).
+    confirmations of tools served here are sealed with; without it one is drawn. `policy` is what calls made from here
+    may do; with `taint` a person is asked before what can't be undone, once a turn has read what strangers may have
+    written (docs/protection.md).
     `history` is of how many calls the records are kept here, `audit` where they are kept beside that; with
     `audit_strict` a call begins only when its record has a place (docs/outcomes.md).
 
@@ -96,6 +101,8 @@ class Runtime:
         history: int = 0,
         audit: Sequence[Sink] = (),
         audit_strict: bool = False,
+        policy: Policy | None = None,
+        taint: bool = True,
     ) -> None:
         self.url = url
         kinds = (KINDS if local else OWN) if isinstance(local, bool) else frozenset(local)
@@ -108,6 +115,8 @@ class Runtime:
         self._threads = threads
         self._customs = Customs(lenient, repair == "on")
         self._key = key_of(secret)
+        self._policy = policy
+        self._taint = taint
         self._directory: Directory | None = None
         self._services: Services
         self._conversations: Conversations
@@ -191,7 +200,11 @@ class Runtime:
         await system.spawn(Executor(dispatcher, self.tracing), system.address("executor", instance))
         await system.spawn(Selector(self.tools, Keyword(), instance), system.address("selector", instance))
         executor = self._executor = system.door("executor", instance)
-        dispatcher.executor = self._dispatcher.executor = executor
+        held = Held(system.clock)
+        warden = None if self._policy is None else Warden(self._policy, system.clock)
+        for each in (dispatcher, self._dispatcher):
+            each.executor, each.warden, each.hold = executor, warden, held.keep
+        self._desk = Desk(held, self._dispatcher, self.tracing)
         house = House(system.door("selector", instance), executor, self.tools, self.tracing)
         workshop = self._workshop = Workshop(instance, executor, self._threads, self._result_bytes, customs)
         workshop.confirmations = Confirmations(instance, system.clock, self._key)
@@ -283,6 +296,22 @@ class Runtime:
             result = await self._dispatcher.run(call, seconds, outside(self.system), None)
         return result if isinstance(tool, str) else typed(result, tool.result_type)
 
+    async def confirm(
+        self, token: str, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
+    ) -> ToolResult[Any]:
+        """Run the call that ended as `confirmation_required` with this token, once: a person has said yes.
+
+        With `arguments` the person gave these in place of the call's own. A token that is for no call made from here,
+        was used, denied, or has expired, is `invalid_confirmation`.
+        """
+        self._must_be_open()
+        return await self._desk.confirm(self.system, token, arguments, timeout)
+
+    def deny(self, token: str, reason: str = "") -> ToolResult[Any]:
+        """Forget the call that waits for this token: a person has said no. Its result is `confirmation_denied`."""
+        self._must_be_open()
+        return self._desk.deny(token, reason)
+
     async def call_many(
         self, calls: Sequence[ToolCall], *, timeout: float | None = None
     ) -> tuple[ToolResult[Any], ...]:
@@ -362,29 +391,3 @@ def reached() -> Iterator[None]:
         yield
     except BusError as error:
         raise ToolwireError(bus_failure(error)) from error
-
-
-def encoded(call: ToolCall) -> tuple[ToolCall, Failure | None]:
-    """`call` with its arguments as text, and why it can't be sent so: then it is sent as one that no tool takes."""
-    identity, name, after = speakable(call.id), speakable(call.name), tuple(map(speakable, call.after))
-    try:
-        text = call.text()
-        text.encode()  # what can't be sent would take the other calls with it
-    except NO_BYTES as error:
-        failure = failed("invalid_arguments", f"the arguments are not what JSON can carry: {error}")
-        return ToolCall(identity, name, "null", after), failure
-    if (identity, name) == (call.id, call.name):
-        return ToolCall(identity, name, text, after), None
-    failure = failed("invalid_call", "the id or the name of the call is no text: it holds half a surrogate pair")
-    return ToolCall(identity, name, "null", after), failure
-
-
-def run(agent: Agent, text: str, *, backend: str = "asyncio") -> Reply:
-    """One turn of `agent` in a runtime of its own, in memory: from a program that has no event loop."""
-
-    async def turn() -> Reply:
-        async with Runtime() as runtime:
-            chat = await runtime.converse(agent)
-            return await chat.say(text)
-
-    return anyio.run(turn, backend=backend)

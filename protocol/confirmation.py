@@ -120,6 +120,11 @@ def refused(reason: str) -> Failure:
     return failed("invalid_confirmation", f"the confirmation does not count: {reason}; call again, and ask again")
 
 
+def denied(reason: str) -> Failure:
+    """That a person said no, and why."""
+    return failed("confirmation_denied", f"a person said no{f': {reason}' if reason else ''}", reason=reason)
+
+
 def issuer(token: str) -> str:
     """The process that a token says it is from, "" if it is none. That alone proves nothing: that process looks."""
     try:
