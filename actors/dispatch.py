@@ -7,7 +7,6 @@ a cache, …), takes the longer way, through the steps of `actors/steps/`.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from anyio import CancelScope
 from msgspec.structs import replace
 
 from ..protocol.confirmation import issuer, refused
@@ -84,25 +83,22 @@ class Dispatcher:
         began = system.clock()
         context.deadline = deadline = min(began + seconds, context.deadline)
         result = None
-        with system.scope() as scope:
-            system.alarms.set(scope, deadline)
-            try:
-                result = await self.dispatch(call, call.text(), context, hear, word)
-            except BaseException:
-                self.left(call, context, began, scope)
-                raise
-            finally:
-                system.alarms.unset(scope, deadline)
-        if result is None:
-            result = await self.late(call, timed_out(call, deadline - began, system.clock() - began), context)
+        try:
+            with system.scope() as scope:
+                system.alarms.set(scope, deadline)
+                try:
+                    result = await self.dispatch(call, call.text(), context, hear, word)
+                finally:
+                    system.alarms.unset(scope, deadline)
+            if result is None:
+                result = await self.late(call, timed_out(call, deadline - began, system.clock() - began), context)
+        except BaseException:  # whoever called has left
+            if self.records.wanted():
+                self.records.cancelled(call, call.text(), context.trail, system.clock() - began)
+            raise
         if self.records.wanted():
             self.records.ended(result, call.text(), context.trail)
         return result
-
-    def left(self, call: ToolCall, context: Context, began: float, scope: CancelScope) -> None:
-        """A call was cut off: take that down, unless it was by its own time limit, `scope`, which gives a result."""
-        if not scope.cancel_called and self.records.wanted():
-            self.records.cancelled(call, call.text(), context.trail, context.system.clock() - began)
 
     async def late(self, call: ToolCall, result: ToolResult[Any], context: Context) -> ToolResult[Any]:
         """`result`, of a call that ran out of its time, after the handler for that, if there is one."""

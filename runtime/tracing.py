@@ -131,6 +131,9 @@ class Recorded:
         self.span.set_attribute("toolwire.call.attempts", result.attempts)
         if result.worker:
             self.span.set_attribute("toolwire.worker", result.worker)
+        for how in ("shared", "cached", "hedged"):
+            if getattr(result, how):
+                self.span.set_attribute(f"toolwire.call.{how}", value=True)
         if result.failure is not None:
             self.failed(result.failure)
         return result

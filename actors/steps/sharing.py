@@ -11,8 +11,8 @@ from ..catalogue import Entry
 from .contract import Following, Passage
 from .identity import Identity, identity
 
-OWN = {"timed_out", "cancelled"}
-"""Failures of whoever ran it, for its own time or its own caller: others may still get an answer."""
+OWN = {"timed_out", "cancelled", "confirmation_required"}
+"""Failures of whoever ran it: its time was up, its caller has left, its own call is to be confirmed."""
 
 
 class Flight:

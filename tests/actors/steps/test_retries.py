@@ -183,3 +183,21 @@ def test_nothing_asked_is_nothing_said() -> None:
     assert tool(work, retries=0).spec.retry is None
     assert tool(work, retries=3).spec.retry == Retry(3)
     assert failed("failed", "x").retryable is False
+
+
+def test_a_rate_that_asks_to_wait_is_waited_for() -> None:
+    async def look() -> float:
+        """When."""
+        return trio.current_time()
+
+    async def main() -> None:
+        async with Runtime() as runtime:
+            await runtime.serve(tool(look, read_only=True, rate="1/s", retries=Retry(first=0.0)))
+            first, second = await runtime.call_many([ToolCall("a", "look"), ToolCall("b", "look")])
+            assert second.value - first.value == pytest.approx(1.0)
+            assert (first.attempts, second.attempts) == (1, 2)
+            soon = await runtime.call("look", timeout=0.5)
+            assert (soon.failure and soon.failure.code, soon.attempts) == ("rate_limited", 1)
+            assert soon.seconds == 0.0  # at once: the wait would not fit
+
+    timeless(main)
