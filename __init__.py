@@ -4,6 +4,7 @@ Everything that a program imports stands here; the packages behind it are for th
 """
 
 from .actors.agent import Agent
+from .actors.artifact_reader import read_artifact
 from .actors.audit import JsonLines, Sqlite
 from .actors.chat import Chat, TurnStream
 from .actors.context import Context
@@ -34,13 +35,14 @@ from .protocol.policy import Policy, Rule
 from .protocol.record import CallRecord
 from .protocol.schema import Inject
 from .protocol.secret import Secret
-from .protocol.tools import Mended, Retry, ToolCall, ToolResult, ToolSpec
+from .protocol.tools import Artifact, Mended, Retry, ToolCall, ToolResult, ToolSpec
 from .protocol.turn import Limits
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Agent",
+    "Artifact",
     "AssistantMessage",
     "Blob",
     "Breaker",
@@ -88,6 +90,7 @@ __all__ = [
     "Usage",
     "UserMessage",
     "lazy",
+    "read_artifact",
     "recovery",
     "run",
     "scripted",

@@ -6,13 +6,15 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from ..protocol.events import CallFinished, CallStarted, Event
-from ..protocol.failures import failed
+from ..protocol.failures import ToolwireError, failed
 from ..protocol.messages import BatchEnded, RunBatch
 from ..protocol.plan import Plan
 from ..protocol.tools import ToolCall, ToolResult
 from ..runtime.actor import Actor
 from ..runtime.context import Context
 from ..runtime.tracing import Tracing
+from .artifact_reader import whole
+from .artifacts import Artifacts
 from .batch import PENDING, Batch
 from .dispatch import Dispatcher
 
@@ -26,8 +28,9 @@ class Executor(Actor):
     hears = RunBatch
     limit: ClassVar[int | None] = None
 
-    def __init__(self, dispatcher: Dispatcher, tracing: Tracing) -> None:
+    def __init__(self, dispatcher: Dispatcher, tracing: Tracing, artifacts: Artifacts) -> None:
         self.dispatcher = dispatcher
+        self.artifacts = artifacts
         self.tracing = tracing
 
     async def receive(self, message: RunBatch, context: Context) -> BatchEnded:
@@ -108,8 +111,22 @@ class Errand:
             self._begun[call.id] = arguments
         context = Context(outer.system, min(deadline, outer.deadline), outer.depth, outer.path, outer.trail)
         if self.traced:
-            return self._traced(position, arguments, context)
-        return self.executor.dispatcher.dispatch(call, arguments, context, hear)
+            running: Awaitable[ToolResult[Any]] = self._traced(position, arguments, context)
+        else:
+            running = self.executor.dispatcher.dispatch(call, arguments, context, hear)
+        needed = self.message.references and self.plan.needed(position)
+        return self._supplied(position, running, context) if needed else running
+
+    async def _supplied(self, position: int, running: Awaitable[ToolResult[Any]], context: Context) -> ToolResult[Any]:
+        """The call, whose result others take in: all of it, also where it is too large to be handed round."""
+        result = await running
+        if result.artifact is not None:
+            try:
+                found = await whole(context, self.executor.artifacts, result.artifact.id)
+                self.plan.supply(position, found.json())
+            except ToolwireError as error:
+                self.plan.supply(position, error.failure)
+        return result
 
     async def _traced(self, position: int, arguments: str, context: Context) -> ToolResult[Any]:
         call, waits = self.message.calls[position], self.plan.waits(position)

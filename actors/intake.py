@@ -16,6 +16,7 @@ from ..protocol.schema import Untyped
 from ..protocol.secret import HIDDEN, Secret
 from ..protocol.tools import Mended, ToolSpec, encode_json
 from .gate import Gate
+from .packing import Packing
 from .tool import Tool
 
 JSON_TYPES = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list, "object": dict}
@@ -41,11 +42,12 @@ class Customs(Struct, frozen=True):
 class Intake:
     """Takes the arguments of one tool's calls. A call that is right pays for a look at its text (0.2 µs), no more."""
 
-    __slots__ = ("_customs", "_hidden", "_raw", "_read", "_steps", "gate", "tool")
+    __slots__ = ("_customs", "_hidden", "_raw", "_read", "_steps", "gate", "packing", "tool")
 
     def __init__(self, tool: Tool[Any], customs: Customs, gate: Gate | None = None) -> None:
         self.tool = tool
         self.gate = gate
+        self.packing: Packing | None = None
         own = tool.sanitize
         self._customs = customs
         types = types_of(tool)

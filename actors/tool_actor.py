@@ -14,12 +14,14 @@ from ..runtime.context import Context, Door
 from ..runtime.isolation import isolated
 from ..runtime.threads import Threads
 from ..runtime.tracing import entered
+from .artifacts import Artifacts
 from .confirmations import Confirmations
 from .context import of_call
-from .gate import Gate
+from .gate import Gate, Visit
 from .handlers import Handlers, handled
 from .intake import Customs, Intake
 from .middleware import decided
+from .packing import Packing
 from .providers import Providers
 from .stream import last
 from .tool import Tool, encoded
@@ -28,15 +30,23 @@ from .tool import Tool, encoded
 class Workshop:
     """What the tools of one runtime share: its name, its threads, how large a result may be, who runs their calls.
 
-    `customs` is what is done with arguments, `providers` what is injected, `confirmations` asks for a person's word.
+    `customs` is what is done with arguments, `providers` what is injected, `confirmations` asks for a person's word,
+    `artifacts` keeps what is too large.
     """
 
     confirmations: Confirmations
 
     def __init__(
-        self, worker: str, executor: str | Door, threads: int, largest: int, customs: Customs | None = None
+        self,
+        worker: str,
+        executor: str | Door,
+        threads: int,
+        largest: int,
+        customs: Customs | None = None,
+        artifacts: Artifacts | None = None,
     ) -> None:
         self.worker = worker
+        self.artifacts = Artifacts(worker) if artifacts is None else artifacts
         self.executor = executor
         self.threads = Threads(threads)
         self.largest = largest
@@ -83,6 +93,7 @@ class ToolActor(Actor):
             visit = None if gate is None else gate.enter(clock())
         except Exception as error:  # noqa: BLE001 - a sanitizer may raise anything
             return CallEnded(None, failure_of(error, "none"), worker)
+        artifact = None
         try:
             if tool.is_plain:
                 value = await isolated(tool.function(**arguments), entered(context))
@@ -90,19 +101,20 @@ class ToolActor(Actor):
                 value = await self._run(tool, arguments, message, context)
         except BaseException as error:
             now = clock()
-            failure = None if is_ours(error) else failure_of(error, "maybe")
-            if visit is not None:
-                visit.cancelled(context, now) if failure is None else visit.ended(failure, now)
+            failure = outcome(error, visit, context, now)
             if failure is None or self._crashes(error, context):
                 raise
             failure = intake.scrubbed(failure, arguments)
             content, failure = await self._handled(tool, error, failure, message, context)
         else:
             now = clock()
-            content, failure = encoded(value, self.workshop.largest)
+            if intake.packing is None:
+                content, failure = encoded(value, self.workshop.largest)
+            else:
+                content, failure, artifact = intake.packing.pack(value, context)
             if visit is not None:
                 visit.ended(failure, now)
-        return CallEnded(content, failure, worker, mended, context.queued, now - context.began)
+        return CallEnded(content, failure, worker, mended, context.queued, now - context.began, artifact)
 
     def turned_away(self, message: CallTool, context: Context) -> Failure | None:
         """That the tool rests, which need not be waited for."""
@@ -151,6 +163,8 @@ class ToolActor(Actor):
         if tool is None:
             raise ToolwireError(failed("unknown_tool", f"there is no tool {name[:100]!r} here"))
         intake = self._intakes[name] = Intake(tool, self.workshop.customs, self.gates.get(name))
+        if tool.guard is not None and tool.guard.sized:
+            intake.packing = Packing(tool.guard, self.workshop.artifacts, self.workshop.largest)
         return intake
 
     async def _in_thread(self, name: str, work: Callable[[], Any], trace: Callable[[], object] | None) -> Any:
@@ -161,6 +175,18 @@ class ToolActor(Actor):
         if error is not None:
             raise error
         return value
+
+
+def outcome(error: BaseException, visit: Visit | None, context: Context, now: float) -> Failure | None:
+    """What a tool raised, as its failure; None if it was cancelled because nobody wants its answer."""
+    if is_ours(error):
+        if visit is not None:
+            visit.cancelled(context, now)
+        return None
+    failure = failure_of(error, "maybe")
+    if visit is not None:
+        visit.ended(failure, now)
+    return failure
 
 
 def settled(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:

@@ -1,8 +1,8 @@
 """The runtime: an actor system with the six actors in it, and the face that a program talks to."""
 
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
@@ -18,20 +18,22 @@ from ..protocol.policy import Policy
 from ..protocol.record import CallRecord
 from ..protocol.sanitizers import Sanitizer
 from ..protocol.subjects import KINDS
-from ..protocol.tools import ToolCall, ToolResult, typed
+from ..protocol.tools import Artifact, ToolCall, ToolResult, typed
 from ..protocol.turn import Limits
 from ..runtime.bus import BusError, open_bus
-from ..runtime.context import Context, Door, bus_failure, outside
+from ..runtime.context import Context, Door, outside, reached
 from ..runtime.system import ActorSystem
 from ..runtime.threads import Abandoned
 from ..runtime.tracing import Tracing
 from .agent import Agent
+from .artifact_reader import read_whole
+from .artifacts import ROOM, ArtifactActor, Artifacts
 from .audit import Sink
 from .catalogue import Catalogue
 from .chat import Chat
 from .confirmations import Confirmations, key_of
 from .conversation import House
-from .conversations import Conversations
+from .conversations import Conversations, told
 from .desk import Desk
 from .directory import Directory
 from .dispatch import CALL_SECONDS, Dispatcher
@@ -72,12 +74,12 @@ class Runtime:
     joins the one that runs). `namespace` keeps tenants of one bus apart. `local`: True lets calls to what this very
     process serves stay inside it; False sends calls to tools and conversations over the bus all the same; a
     collection names the kinds of actors that may be reached inside. `call_seconds` is the time limit of a call whose
-    tool names none, `result_bytes` the most that a result may have, `threads` how many functions that are not async
-    run at once. `lenient` lets arguments that do not fit be mended where there is one way to read them, `repair="on"`
-    also texts that are no JSON; results tell what was changed (docs/arguments.md). `secret`, 16 bytes or more, is what
-    confirmations of tools served here are sealed with; without it one is drawn. `policy` is what calls made from here
-    may do; with `taint` a person is asked before what can't be undone, once a turn has read what strangers may have
-    written (docs/protection.md).
+    tool names none, `result_bytes` the most that a result may have, `artifact_bytes` how much is kept of larger ones
+    (docs/results.md), `threads` how many functions that are not async run at once. `lenient` lets arguments that do not
+    fit be mended where there is one way to read them, `repair="on"` also texts that are no JSON; results tell what was
+    changed (docs/arguments.md). `secret`, 16 bytes or more, is what confirmations of tools served here are sealed with;
+    without it one is drawn. `policy` is what calls made from here may do; with `taint` a person is asked before what
+    can't be undone, once a turn has read what strangers may have written (docs/protection.md).
     `history` is of how many calls the records are kept here, `audit` where they are kept beside that; with
     `audit_strict` a call begins only when its record has a place (docs/outcomes.md).
 
@@ -93,6 +95,7 @@ class Runtime:
         local: bool | Iterable[str] = True,
         call_seconds: float = CALL_SECONDS,
         result_bytes: int = RESULT,
+        artifact_bytes: int = ROOM,
         threads: int = THREADS,
         tracer_provider: Any = None,
         lenient: bool = True,
@@ -123,6 +126,7 @@ class Runtime:
         self._workshop: Workshop
         self._executor: str | Door = ""
         self._around = Around()
+        self._artifacts = Artifacts(bus.instance, artifact_bytes)
         self._providers = Providers()
         self._steps = Steps()
         self._records = Records(self.tools, history, audit, strict=audit_strict)
@@ -197,7 +201,8 @@ class Runtime:
         await system.spawn(Validator(self.tools, customs), system.address("validator", instance))
         door = system.door("validator", instance)
         dispatcher = Dispatcher(self.tools, door, instance, directory, seconds, around, customs, steps, records)
-        await system.spawn(Executor(dispatcher, self.tracing), system.address("executor", instance))
+        await system.spawn(ArtifactActor(self._artifacts), system.address("artifact", instance))
+        await system.spawn(Executor(dispatcher, self.tracing, self._artifacts), system.address("executor", instance))
         await system.spawn(Selector(self.tools, Keyword(), instance), system.address("selector", instance))
         executor = self._executor = system.door("executor", instance)
         held = Held(system.clock)
@@ -206,7 +211,8 @@ class Runtime:
             each.executor, each.warden, each.hold = executor, warden, held.keep
         self._desk = Desk(held, self._dispatcher, self.tracing)
         house = House(system.door("selector", instance), executor, self.tools, self.tracing)
-        workshop = self._workshop = Workshop(instance, executor, self._threads, self._result_bytes, customs)
+        result_bytes, artifacts = self._result_bytes, self._artifacts
+        workshop = self._workshop = Workshop(instance, executor, self._threads, result_bytes, customs, artifacts)
         workshop.confirmations = Confirmations(instance, system.clock, self._key)
         workshop.providers = self._providers
         workshop.handlers = around.handlers
@@ -338,6 +344,14 @@ class Runtime:
         except ToolwireError as error:
             return tuple(ToolResult(call.id, call.name, None, error.failure, 0) for call in calls)
 
+    async def artifact(self, of: ToolResult[Any] | Artifact | str, *, caller: Any = None) -> str:
+        """The whole of a result that was too large: the text that the tool returned, or the JSON of anything else.
+
+        `of` is the result, its `artifact`, or the id of that; `caller` who it was made for, as `converse` was told.
+        Raises ToolwireError where it is not kept, or not any more, or not for that caller.
+        """
+        return await read_whole(self._context(), self._artifacts, of, told(caller))
+
     def _must_be_open(self) -> None:
         if not self.system.open:
             raise Misuse(failed("unreachable", "the runtime is closed"))
@@ -382,12 +396,3 @@ class Runtime:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for _ in signals:
                 return
-
-
-@contextmanager
-def reached() -> Iterator[None]:
-    """The one place where what a bus raises becomes what a program is told."""
-    try:
-        yield
-    except BusError as error:
-        raise ToolwireError(bus_failure(error)) from error

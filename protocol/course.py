@@ -4,9 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from .draft import Draft, hanging
 from .failures import Failure, failed
 from .graph import Waits
+from .references import shown
 from .results import Results
 from .tools import ToolResult
 
@@ -24,6 +27,7 @@ class Course:
         "_order_left",
         "_ordered_by",
         "_over",
+        "_withheld",
         "doomed",
         "draft",
         "results",
@@ -41,6 +45,7 @@ class Course:
         self._ordered_by: defaultdict[int, list[int]] = defaultdict(list)
         self._kept: list[int] = []
         self._over: dict[int, Failure | None] | None = {} if grows else None
+        self._withheld: dict[int, Failure] = {}
         needed_by, ordered_by = self._needed_by, self._ordered_by
         for n, (needs, order) in draft.waits.items():
             self._needs_left[n] = len(needs)
@@ -82,6 +87,21 @@ class Course:
             self._release(n, released)
         self._kept.clear()
         return released
+
+    def needed(self, n: int) -> bool:
+        """Whether others take in what a call returns, or may."""
+        return self._over is not None or n in self._needed_by
+
+    def supply(self, n: int, whole: str | Failure) -> None:
+        """What others take in of a call, in the place of its result's content."""
+        if isinstance(whole, str):
+            self.results.contents[n] = whole
+            return
+        failure = hanging(self.draft.calls[n], n, whole)
+        said = f"it needs all of the result of call {n + 1} ({shown(self.draft.calls[n].name)}): {whole.message}"
+        self._withheld[n] = failure = replace(failure, message=said)
+        for other in self._needed_by.get(n, ()):
+            self.doomed.setdefault(other, failure)
 
     def end(self, n: int, result: ToolResult[Any]) -> list[int]:
         """The calls that are ready now that `n` has ended."""
@@ -130,10 +150,10 @@ class Course:
 
     def _outcome(self, n: int, result: ToolResult[Any]) -> Failure | None:
         """Why those who need the result of `n` can't have it. Keeps it, if they can."""
-        failure = result.failure
+        failure = result.failure or self._withheld.get(n)
         if failure is None and result.content is not None:
-            self.results.contents[n] = result.content
-        else:
+            self.results.contents.setdefault(n, result.content)
+        elif n not in self._withheld:
             failure = hanging(self.draft.calls[n], n, failure or failed("internal", "a result without content"))
         if self._over is not None:
             self._over[n] = failure

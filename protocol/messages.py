@@ -279,6 +279,26 @@ class CallTool(Request[CallEnded], frozen=True, tag="call_tool", gc=False):
     changed: bool = False
 
 
+class ArtifactRead(Message, frozen=True, tag="artifact_read", gc=False):
+    """A piece of an artifact. `next` is where the following one begins, in bytes; None at the end. `size` is of all.
+
+    `is_text`: the pieces are the text that a tool returned; else they are its result's JSON.
+    """
+
+    text: str
+    next: int | None
+    size: int
+    is_text: bool
+
+
+class ReadArtifact(Request[ArtifactRead], frozen=True, tag="read_artifact", gc=False):
+    """To the process that keeps an artifact: about `length` bytes of it from `offset` on, in whole characters."""
+
+    id: str
+    offset: int
+    length: int
+
+
 class ToolLoaded(Message, frozen=True, tag="tool_loaded", gc=False):
     """A lazy tool is there now: as itself, or, if it turned out to be several, as these."""
 

@@ -184,6 +184,18 @@ class Plan:
         text = self.calls[n].arguments
         return text if isinstance(text, str) else self.calls[n].text()
 
+    def needed(self, n: int) -> bool:
+        """Whether other calls take in what a call returns, or, as long as calls are added, may do so."""
+        return self._course is not None and self._course.needed(n)
+
+    def supply(self, n: int, whole: str | Failure) -> None:
+        """Say what others take in of a call whose result only tells of a larger one: its JSON text, or why not.
+
+        To be called before those others are taken.
+        """
+        if self._course is not None:
+            self._course.supply(n, whole)
+
     def end(self, n: int, result: ToolResult[Any]) -> None:
         """Mark a call that was taken, or is held, as ended, which releases others. Raises ValueError for any other."""
         if self._state[n] != _RUNNING:

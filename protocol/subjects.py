@@ -12,7 +12,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Literal, get_args
 
-Kind = Literal["tool", "conversation", "selector", "model", "validator", "executor", "cancel", "directory"]
+Kind = Literal["tool", "conversation", "selector", "model", "validator", "executor", "cancel", "directory", "artifact"]
 KINDS: Final[frozenset[str]] = frozenset(get_args(Kind))
 
 LONGEST: Final = 80

@@ -46,7 +46,10 @@ class Retry(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Artifact(Struct, frozen=True, omit_defaults=True, gc=False):
-    """A result that is too large to be handed round: where it is kept, and how large it is, in bytes of JSON text."""
+    """A result that is too large to be handed round: where it is kept, and how large it is.
+
+    `size` is in bytes: of a text, of the text itself; of anything else, of its JSON. An `id` of "" is kept nowhere.
+    """
 
     id: str
     size: int
@@ -213,7 +216,10 @@ class TypedResult(ToolResult[T_co], frozen=True, gc=False):
     type: Any = Any
 
     def decoded(self, content: str) -> T_co:
-        """`content` as a value of the declared type."""
+        """`content` as a value of the declared type. Raises CallFailed where it only tells of a larger one."""
+        if self.artifact is not None:
+            said = f"the result has {self.artifact.size} bytes and is not here: `await runtime.artifact(result)` has it"
+            raise raised(Failure("too_large", said, "done", details={"artifact": self.artifact.id}))
         value: T_co = msgspec.json.decode(content, type=self.type, strict=False, dec_hook=read)
         return value
 

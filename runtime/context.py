@@ -1,6 +1,7 @@
 """What surrounds one message, and the way from one actor to another."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, Protocol, TypeVar
 
@@ -48,6 +49,15 @@ def bus_failure(error: BusError, *, sent: bool = False) -> Failure:
     ran = code in {"worker_lost", "cancelled"} or (sent and code == "too_large")
     details = {"by": "bus"} if isinstance(error, Closed) else {}
     return failed(code, str(error), "maybe" if ran else "none", **details)
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    """The one place where what a bus raises becomes what a program is told."""
+    try:
+        yield
+    except BusError as error:
+        raise ToolwireError(bus_failure(error)) from error
 
 
 def cut_off(failure: Failure) -> bool:

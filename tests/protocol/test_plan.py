@@ -360,3 +360,38 @@ def test_a_broken_start_refuses_a_chain_of_ten_thousand() -> None:
     plan = planned(call("plain", {"a": ref(0)}), *(call("plain", {"a": ref(n)}) for n in range(1, MANY)))
     assert len(plan.refused) == MANY
     assert plan.refused[MANY - 1].details["root"] == 1
+
+
+def test_a_result_may_be_supplied_in_whole_for_those_who_take_it_in() -> None:
+    calls = [ToolCall("a", "t"), ToolCall("b", "t", {"x": {"$result": 1, "path": "/n"}}), ToolCall("c", "t")]
+    plan = planned(*calls)
+    assert [plan.needed(n) for n in range(3)] == [True, False, False]
+    assert plan.take() == 0
+    plan.supply(0, '{"n": 5}')
+    plan.end(0, ToolResult("a", "t", '{"head": ""}'))
+    assert plan.take() == 1
+    assert plan.arguments(1) == '{"x":5}'
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the end", "after the end"])
+def test_what_can_not_be_supplied_fails_those_who_need_it(late: bool) -> None:  # noqa: FBT001 - a parameter
+    calls = [ToolCall("a", "t"), ToolCall("b", "t", {"x": {"$result": 1}}), ToolCall("c", "t", {"x": {"$result": 2}})]
+    plan = planned(*calls)
+    assert plan.take() == 0
+    if not late:
+        plan.supply(0, failed("failed", "it is gone"))
+    plan.end(0, ToolResult("a", "t", '{"head": ""}'))
+    if late:
+        plan.supply(0, failed("failed", "it is gone"))
+    assert plan.take() == 1
+    failure = plan.arguments(1)
+    assert isinstance(failure, Failure)
+    assert failure.code == "dependency_failed"
+    assert failure.message.endswith('all of the result of call 1 ("t"): it is gone')
+
+
+def test_an_open_plan_may_need_anything() -> None:
+    plan = Plan.opened(SPECS.get, references=True)
+    plan.add(ToolCall("a", "t"))
+    assert plan.needed(0)
+    assert not planned(ToolCall("a", "t")).needed(0)

@@ -116,7 +116,9 @@ def test_a_subject_reads_like_this() -> None:
 
 @pytest.mark.parametrize("long", ["a", "a" * 5000])
 def test_an_unknown_kind_is_refused(long: str) -> None:
-    with pytest.raises(ValueError, match=r"'tools' is no kind of subject: cancel, conversation, .*, tool, validator"):
+    with pytest.raises(
+        ValueError, match=r"'tools' is no kind of subject: artifact, cancel, conversation, .*, tool, validator"
+    ):
         subject("default", "tools", long)  # type: ignore[arg-type]
 
 
