@@ -31,6 +31,7 @@ from .protocol.events import (
 )
 from .protocol.failures import CallFailed, Failure, Misuse, ToolError, ToolwireError
 from .protocol.history import AssistantMessage, History, Opaque, SystemMessage, ToolMessage, UserMessage
+from .protocol.outline import Graph
 from .protocol.policy import Policy, Rule
 from .protocol.record import CallRecord
 from .protocol.schema import Inject
@@ -55,6 +56,7 @@ __all__ = [
     "Context",
     "Event",
     "Failure",
+    "Graph",
     "History",
     "Inject",
     "JsonLines",

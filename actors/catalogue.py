@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from ..protocol.arguments import Checker
 from ..protocol.envelope import encode
 from ..protocol.failures import Failure, Misuse, failed
+from ..protocol.foresight import Foresight
 from ..protocol.observed import Observed
 from ..protocol.redaction import has_secrets
 from ..protocol.resources import Arguments
@@ -44,6 +45,7 @@ class Entry:
     __slots__ = (
         "_checker",
         "_digest",
+        "_foresight",
         "_observed",
         "_secret",
         "direct",
@@ -77,6 +79,7 @@ class Entry:
         """Why no call of it can be checked, once that was tried: its schema is none. It is listed all the same."""
         self._checker: Checker | None = None
         self._digest = b""
+        self._foresight: Foresight | None = None
         self._secret: bool | None = None
         self._observed: Observed | None = None
 
@@ -107,6 +110,13 @@ class Entry:
                 self.fault = replace(misuse.failure, message=said)
                 raise Misuse(self.fault) from misuse
         return self._checker
+
+    @property
+    def foresight(self) -> Foresight:
+        """What judges arguments before the results are there which they name. Raises Misuse as `checker` does."""
+        if self._foresight is None:
+            self._foresight = Foresight(self.checker)
+        return self._foresight
 
     def check(self) -> Failure | None:
         """`fault`, tried now."""

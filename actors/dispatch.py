@@ -4,15 +4,17 @@ Most calls go straight to their tool. One whose arguments are to be checked firs
 a cache, …), takes the longer way, through the steps of `actors/steps/`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from ..protocol.confirmation import issuer, refused
+from ..protocol.draft import Check
 from ..protocol.events import Event
-from ..protocol.failures import Failure, ToolwireError, failed
+from ..protocol.failures import Failure, Misuse, ToolwireError, failed
 from ..protocol.messages import CallTool, CheckCall
+from ..protocol.references import Reference
 from ..protocol.tools import Mended, ToolCall, ToolResult
 from ..runtime.context import Context, Door
 from .catalogue import Catalogue, Entry
@@ -112,6 +114,22 @@ class Dispatcher:
             return result
         message = CallTool(call.id, call.name, call.text())
         return await self.around.settled(result, of_call(context, message, self.executor))
+
+    @property
+    def foresees(self) -> Check | None:
+        """What looks at the arguments of calls that wait for results. None where something else may change them yet."""
+        return None if self.around else self.foreseen
+
+    def foreseen(self, call: ToolCall, arguments: Any, references: Sequence[Reference]) -> Failure | None:
+        """Why a call can't be right, whatever its references bring; None if it may be, or nobody can tell."""
+        entry = self.catalogue.entries.get(call.name)
+        try:
+            foresight = None if entry is None else entry.foresight
+        except Misuse:
+            return None
+        if entry is None or foresight is None:
+            return None
+        return foresight.foresee(arguments, references, lenient=self.customs.is_lenient(entry.spec))
 
     def dispatch(
         self,

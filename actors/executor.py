@@ -86,6 +86,7 @@ class Errand:
             ids=message.ids,
             limit=message.limit,
             resources=executor.dispatcher.catalogue.resources,
+            check=executor.dispatcher.foresees,
         )
         self.hear: Callable[[Event], None] | None = None
         self.ended: Callable[[ToolResult[Any]], None] | None = None

@@ -32,11 +32,14 @@ class Customs(Struct, frozen=True):
 
     def understood(self, spec: ToolSpec, checker: Checker, text: str) -> Understood | None:
         """What `text` means as arguments of a tool; None if it fits as it stands. Raises Refused."""
-        lenient = self.lenient if spec.lenient is None else spec.lenient
-        understood = checker.understand(text, lenient=lenient, repair=self.repair)
+        understood = checker.understand(text, lenient=self.is_lenient(spec), repair=self.repair)
         if isinstance(understood, Failure):
             raise Refused(understood)
         return understood
+
+    def is_lenient(self, spec: ToolSpec) -> bool:
+        """Whether arguments for a tool may be mended."""
+        return self.lenient if spec.lenient is None else spec.lenient
 
 
 class Intake:

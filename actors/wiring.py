@@ -14,6 +14,7 @@ from ..protocol.envelope import Trail, encode
 from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.messages import RunBatch
 from ..protocol.naming import naming
+from ..protocol.outline import Graph
 from ..protocol.policy import Policy
 from ..protocol.record import CallRecord
 from ..protocol.sanitizers import Sanitizer
@@ -38,6 +39,7 @@ from .desk import Desk
 from .directory import Directory
 from .dispatch import CALL_SECONDS, Dispatcher
 from .executor import Executor
+from .explaining import explained
 from .handlers import Handler
 from .held import Held
 from .intake import Customs
@@ -334,6 +336,11 @@ class Runtime:
             sent.append(text)
         results = await self._batch(tuple(sent), timeout, ids=True)
         return tuple(failures.get(n, result) for n, result in enumerate(results)) if failures else results
+
+    def explain(self, calls: Sequence[ToolCall], *, references: bool = True, ids: bool = True) -> Graph:
+        """What `call_many(calls)` would do, without running it; with `ids=False`, as the response of a model."""
+        self._must_be_open()
+        return explained(calls, self._dispatcher, references=references, ids=ids)
 
     async def _batch(
         self, calls: tuple[ToolCall, ...], timeout: float | None, *, ids: bool

@@ -103,6 +103,10 @@ class Checker:
         shown = instance if self.redaction is None else self.redaction.shown(instance)
         return self._explainer.explain(instance, shown)
 
+    def meant(self, arguments: Any) -> Any:
+        """`arguments`, decoded, mended as far as there is one way to read them. They need not fit then."""
+        return self._leniency.mend(arguments, len(encode_json(arguments))).value
+
     def shown(self, text: str) -> str:
         """`text` as others may see it: without its secrets."""
         if self.redaction is None:

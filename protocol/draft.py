@@ -25,7 +25,9 @@ _NONE: Final[tuple[int, ...]] = ()
 decode: Any = msgspec.json.Decoder().decode
 
 Check = Callable[[ToolCall, Any, Sequence[Reference]], Failure | None]
-"""Why a call can't be right whatever its references bring: the call, its arguments decoded, the references in them."""
+"""Why a call can't be right, whatever the references in its arguments (decoded, their literals unwrapped) bring.
+
+It is asked for calls whose arguments hold a reference, or might seem to."""
 
 
 class Draft:
@@ -156,10 +158,18 @@ class Draft:
             self.refused[n] = failed("invalid_arguments", "the arguments nest too deeply")
             return
         references, literals = scan(tree, ids=self._ids)
+        if literals:
+            tree = substitute(tree, _written, ids=True)
         if references or literals:
             self.marked.add(n)  # decoded again when it is due: 10,000 trees would take more than they save
-        if not references:
-            return
+        needs = self._producers(n, references)
+        if self._check is not None and (failure := self._check(self.calls[n], tree, references)) is not None:
+            self.refused[n] = failure
+        elif needs:
+            self._needs[n] = tuple(sorted({*needs})) if len(needs) > 1 else tuple(needs)
+
+    def _producers(self, n: int, references: Sequence[Reference]) -> list[int]:
+        """Whose result each reference takes in. Raises BrokenReference for one that can't be."""
         specs, calls, firsts = self._specs, self.calls, self.firsts
         needs = []
         for reference in references:
@@ -175,10 +185,7 @@ class Draft:
             if giver is not None and giver.returns is not None:
                 self._compare(n, producer, giver, giver.returns, reference)
             needs.append(producer)
-        if self._check is not None and (failure := self._check(self.calls[n], tree, references)) is not None:
-            self.refused[n] = failure
-            return
-        self._needs[n] = tuple(sorted({*needs})) if len(needs) > 1 else tuple(needs)
+        return needs
 
     def _unfound(self, n: int, reference: Reference) -> BrokenReference:
         result = reference.result
@@ -311,6 +318,10 @@ class Draft:
                 if n not in self.refused:
                     edges.setdefault(n, set()).update(other for other in others if other not in self.refused)
         return edges
+
+
+def _written(reference: Reference) -> object:
+    return {"$result": reference.result, "path": reference.path}
 
 
 def _unknown(_reference: Reference) -> object:

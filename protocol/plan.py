@@ -18,7 +18,7 @@ from .draft import Check, Draft
 from .failures import Failure
 from .graph import Waits
 from .references import mentions
-from .resources import Resources
+from .resources import Resources, Touch
 from .tools import ToolCall, ToolResult, ToolSpec
 
 Eager = Literal["read_only", "all"]
@@ -226,6 +226,10 @@ class Plan:
         """For each call that can't start before a held one has ended: the first held call that it waits for."""
         return self._course.behind(self.held) if self._course is not None and self._held else {}
 
+    def touch(self, n: int) -> Touch:
+        """What a call touches. Nothing, if it was refused."""
+        return self._course.draft.touches.get(n, _NOTHING) if self._course is not None else _NOTHING
+
     def waits(self, n: int) -> Waits:
         """Whom a call waits for, or waited for. A refused call waits for nobody, and nobody for it."""
         return self._course.draft.waits.get(n, _NOBODY) if self._course is not None else _NOBODY
@@ -256,6 +260,7 @@ class Plan:
 
 
 _NOBODY: Final = Waits()
+_NOTHING: Final = Touch()
 
 
 def _plain(calls: Sequence[ToolCall], specs: Mapping[str, ToolSpec | None], *, references: bool) -> bool:
