@@ -22,7 +22,9 @@ from .protocol.events import (
     CallFinished,
     CallProgress,
     CallStarted,
+    ConfirmationWanted,
     Event,
+    Pending,
     ReasoningDelta,
     Reply,
     TextDelta,
@@ -31,13 +33,13 @@ from .protocol.events import (
 )
 from .protocol.failures import CallFailed, Failure, Misuse, ToolError, ToolwireError
 from .protocol.history import AssistantMessage, History, Opaque, SystemMessage, ToolMessage, UserMessage
+from .protocol.offer import Limits
 from .protocol.outline import Graph
 from .protocol.policy import Policy, Rule
 from .protocol.record import CallRecord
 from .protocol.schema import Inject
 from .protocol.secret import Secret
 from .protocol.tools import Artifact, Mended, Retry, ToolCall, ToolResult, ToolSpec
-from .protocol.turn import Limits
 
 __version__ = "0.1.0"
 
@@ -53,6 +55,7 @@ __all__ = [
     "CallRecord",
     "CallStarted",
     "Chat",
+    "ConfirmationWanted",
     "Context",
     "Event",
     "Failure",
@@ -68,6 +71,7 @@ __all__ = [
     "ModelReply",
     "ModelRequest",
     "Opaque",
+    "Pending",
     "Policy",
     "ReasoningDelta",
     "Reply",

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..protocol.turn import Limits
+from ..protocol.offer import Limits
 from .models.contract import Model
 from .tool import Tool
 

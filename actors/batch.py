@@ -10,6 +10,7 @@ that a call has suspended (the follower, mostly) sets that call's alarm.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
 from typing import Any
 
 import anyio
@@ -59,7 +60,8 @@ class Batch:
     """Runs a plan to its end. `results` then holds one result for each call, in call order.
 
     `run` must not raise but for a cancellation. `seconds` is the time limit of a call by the name of its tool. `ended`
-    is told each result, `late` may change that of a call which ran out of its time.
+    is told each result, `late` may change that of a call which ran out of its time. `holds` says whether a call with
+    such a failure waits for a person: it is held, others go on, and what is held when they have ended has no result.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Batch:
         system: Surroundings,
         ended: Callable[[ToolResult[Any]], None] | None = None,
         late: Callable[[ToolCall, ToolResult[Any]], Awaitable[ToolResult[Any]]] | None = None,
+        holds: Callable[[int, ToolResult[Any]], bool] | None = None,
     ) -> None:
         self.plan = plan
         self.calls = calls
@@ -81,6 +84,8 @@ class Batch:
         self._clock = system.clock
         self._ended = ended
         self._lately = late
+        self._holds = holds
+        self._around: Context
         self._tasks: TaskGroup
         self._follower_due = False
         self._leading: Lane | None = None
@@ -89,6 +94,14 @@ class Batch:
         """Run every call. What cancels this cancels them all."""
         async with anyio.create_task_group() as self._tasks:
             await self._work()
+
+    def release(self, position: int) -> bool:
+        """Take a call that is held up again. False if nothing else goes on: then the batch is at its end."""
+        if self.plan.stalled:
+            return False
+        self.plan.release(position)
+        self._around.run(self._followed)  # whoever answered has context variables of its own
+        return True
 
     async def _follow(self) -> None:
         self._follower_due = False
@@ -151,6 +164,10 @@ class Batch:
         lane.empty()
         if self._leading is lane:
             self._leading = None
+        if result.failure is not None and self._holds is not None and self._holds(position, result):
+            self._around = copy_context()
+            self.plan.hold(position)
+            return
         self.results[position] = result
         if self._ended is not None:
             self._ended(result)

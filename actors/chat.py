@@ -1,17 +1,19 @@
 """A conversation as the application holds it: say something, or follow a turn while it runs."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import anyio
 from msgspec.structs import replace
 
-from ..protocol.events import CallProgress, Event, ReasoningDelta, Reply, TextDelta, TurnFinished
+from ..protocol.envelope import NO_BYTES
+from ..protocol.events import CallProgress, Event, Pending, ReasoningDelta, Reply, TextDelta, TurnFinished
 from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.history import History
-from ..protocol.messages import Say
+from ..protocol.messages import Answer, Decision, Resume, Say
+from ..protocol.tools import ToolCall
 from ..runtime.border import is_cancellation
 from ..runtime.context import Context, Door
 from .conversation import Conversation
@@ -57,6 +59,32 @@ class Chat:
         """Say `text`, and follow the turn: `async with chat.stream(…) as events: async for event in events: …`."""
         return TurnStream(self._context(), self.address, text)
 
+    @property
+    def pending(self) -> tuple[Pending, ...]:
+        """The calls of the turn that wait for a person, and that nobody has answered for yet."""
+        return self._conversation.pending
+
+    async def answer(
+        self,
+        pending: Pending | str,
+        answer: Literal["approve", "deny"],
+        arguments: Mapping[str, Any] | None = None,
+        reason: str = "",
+    ) -> Reply | None:
+        """Say what a person decided about a call that waits; by its token, or as it stands in `pending`.
+
+        With `arguments` an approved call runs with these in place of its own; `reason` is told to the model with a
+        denial. While the turn runs, the answer is None: who said something, or follows the turn, gets its reply. A
+        turn that was paused goes on, and its reply is returned: `paused` again, if others still wait. Raises
+        ToolwireError, `invalid_confirmation`, for what no call waits for (any more), and Misuse for no such answer.
+        """
+        token = pending if isinstance(pending, str) else pending.token
+        decision = Decision(token, answer == "approve", given(answer, arguments), reason)
+        answered = await self._context().ask(self.address, Answer(decision))
+        if answered.running:
+            return None
+        return (await self._context().ask(self.address, Resume())).reply
+
     def history(self) -> History:
         """What was said so far, as of now."""
         return History(self._conversation.history)
@@ -65,6 +93,20 @@ class Chat:
         """Forget the conversation. A turn that runs goes on to its end."""
         if self._close is not None:
             await self._close()
+
+
+def given(answer: str, arguments: Mapping[str, Any] | None) -> str | None:
+    """The arguments that a person gave, as JSON text; None if they stand as they were. Raises Misuse."""
+    if answer not in ("approve", "deny"):
+        raise Misuse(failed("invalid_call", f'the answer is "approve" or "deny", not {answer!r:.100}'))
+    if arguments is None:
+        return None
+    if answer == "deny":
+        raise Misuse(failed("invalid_call", "what is denied does not run: it takes no arguments, only a reason"))
+    try:
+        return ToolCall("", "", dict(arguments)).text()
+    except NO_BYTES as error:
+        raise Misuse(failed("invalid_arguments", f"the arguments are not what JSON can carry: {error}")) from error
 
 
 class TurnStream:

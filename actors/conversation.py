@@ -1,38 +1,48 @@
 """The conversation: a shell around `protocol.turn`. It keeps the history and runs one turn at a time."""
 
+from contextlib import suppress
 from itertools import count
 from typing import Any, ClassVar
 
+import anyio
 from anyio.lowlevel import checkpoint
 from msgspec import Raw
 from msgspec.structs import replace
 
 from ..protocol.envelope import Trail, encode
-from ..protocol.events import CallFinished, Event
+from ..protocol.events import CallFinished, ConfirmationWanted, Event, Pending
 from ..protocol.failures import ToolwireError, failed
 from ..protocol.history import HistoryMessage, SystemMessage
 from ..protocol.messages import (
+    Answer,
+    AnswerCall,
+    Answered,
     BatchEnded,
     Complete,
+    Decision,
     Remember,
+    Resume,
     RunBatch,
     Say,
     SelectTools,
     SendAll,
-    ToolsSelected,
     TurnEnded,
 )
+from ..protocol.offer import DEFAULT_LIMITS, Limits, Offer
 from ..protocol.tools import ToolSpec
-from ..protocol.turn import CHANGED, DEFAULT_LIMITS, Command, Heard, Limits, Offer, Turn
+from ..protocol.turn import CHANGED, WAITED, Command, Heard, Phase, Turn, Wait
 from ..runtime.actor import Actor
 from ..runtime.context import Context, Door
-from ..runtime.deadline import sooner
+from ..runtime.deadline import NEVER
 from ..runtime.tracing import Tracing
 from .catalogue import Catalogue
 from .executor import fitted
 
 OFTEN = 63
 """A mask of rounds: so often a turn that never suspends asks whether the loop should have a turn."""
+
+Watch = tuple[anyio.CancelScope, float, float]
+"""What ends a turn: the scope of it, the instant that its caller set, and its own, if it never waited for a person."""
 
 CHUNK = 256 * 1024
 """Bytes of history in one message, where the model has to be told of all of it."""
@@ -57,10 +67,11 @@ class House:
 class Conversation(Actor):
     """One conversation. Its history is valid at every instant: each call in it has its result."""
 
-    hears = Say
+    hears = Say | Answer | Resume
     limit: ClassVar[int | None] = 1
+    urgent: ClassVar[tuple[type, ...]] = (Answer,)
 
-    __slots__ = ("_asks", "_caller", "_house", "_name", "_offer", "_room", "_turns")
+    __slots__ = ("_answered", "_asks", "_caller", "_house", "_last", "_name", "_offer", "_room", "_turn", "_turns")
 
     def __init__(
         self,
@@ -87,28 +98,78 @@ class Conversation(Actor):
         self._caller = caller
         self._room = room  # bytes of results that a reply may hold: None where it never travels
         self._turns = count(1)
+        self._turn: Turn | None = None  # that runs, or is paused
+        self._last: TurnEnded | None = None  # how the turn that was resumed last has ended
+        self._answered = anyio.Event()
+
+    @property
+    def pending(self) -> tuple[Pending, ...]:
+        """What the turn that runs, or is paused, wants of a person."""
+        return () if self._turn is None else self._turn.pending
 
     @property
     def history(self) -> list[HistoryMessage]:
         """What was said so far."""
         return self._offer.history
 
-    async def receive(self, message: Say, context: Context) -> TurnEnded:
-        """Run one turn to its end. However it ends, the history stays valid."""
-        tracing = self._house.tracing
-        identity = self._offer.conversation
-        name = f"{identity}.{next(self._turns)}"
-        turn = Turn(self._offer, events=message.events)
-        if not tracing.listens():
-            context.trail = Raw(encode((identity, name, self._caller)))  # a Trail, field by field
-            ended = await self._timed(turn, message.text, context)
-            return ended if self._room is None else self._carried(ended, self._room)
-        asked = context.whose()
-        trail = Trail(identity, name, self._caller, asked.traceparent, asked.tracestate)
-        with tracing.turn(self._name, context, trail) as span:
-            ended = await self._timed(turn, message.text, context)
-            span.replied(ended.reply)
-            return ended if self._room is None else self._carried(ended, self._room)
+    async def receive(self, message: Say | Answer | Resume, context: Context) -> TurnEnded | Answered:
+        """Run one turn to its end, or to where it waits for a person. However it ends, the history stays valid."""
+        if isinstance(message, Answer):
+            return await self._answer(message.decision, context)
+        turn = self._turn
+        if isinstance(message, Say):
+            if turn is not None:
+                turn.leave()
+            name = f"{self._offer.conversation}.{next(self._turns)}"
+            turn = self._turn = Turn(self._offer, events=message.events, name=name)
+            self._last = None
+            return await self._run(turn, message.text, context)
+        if turn is not None:
+            turn.events = message.events
+            ended = self._last = await self._run(turn, None, context)
+            return ended
+        if self._last is not None:
+            return self._last
+        raise ToolwireError(failed("invalid_confirmation", "no turn of this conversation is paused"))
+
+    async def _answer(self, decision: Decision, context: Context) -> Answered:
+        """Take down what a person said, and tell whoever waits for it. Raises ToolwireError if nobody does."""
+        turn = self._turn
+        if turn is None:
+            said = "no call of this conversation waits for a person: the turn that asked is over"
+            raise ToolwireError(failed("invalid_confirmation", said))
+        turn.answer(decision)
+        if turn.phase == Phase.CALLING:
+            with suppress(ToolwireError):  # then the turn has it, and uses it once the batch has ended
+                if (await context.ask(self._asks[RunBatch], AnswerCall(turn.batch, decision))).known:
+                    turn.take(decision)
+                    return Answered(running=True)
+            if turn.phase == Phase.ENDED:
+                raise ToolwireError(failed("invalid_confirmation", "the turn ended before the answer could be used"))
+        elif turn.phase == Phase.WAITING:
+            self._answered.set()
+        return Answered(running=turn.phase != Phase.PAUSED)
+
+    async def _run(self, turn: Turn, text: str | None, context: Context) -> TurnEnded:
+        """Start a turn with what the user says, or go on with one that was paused."""
+        tracing, identity = self._house.tracing, self._offer.conversation
+        try:
+            if not tracing.listens():
+                if self._name:
+                    context.trail = Raw(encode((identity, turn.name, self._caller, "", "", self._name)))
+                else:
+                    context.trail = Raw(encode((identity, turn.name, self._caller)))  # a Trail, field by field
+                ended = await self._timed(turn, text, context)
+                return ended if self._room is None else self._carried(ended, self._room)
+            asked = context.whose()
+            trail = Trail(identity, turn.name, self._caller, asked.traceparent, asked.tracestate, self._name)
+            with tracing.turn(self._name, context, trail) as span:
+                ended = await self._timed(turn, text, context)
+                span.replied(ended.reply)
+                return ended if self._room is None else self._carried(ended, self._room)
+        finally:
+            if turn.phase != Phase.PAUSED:
+                self._turn = None
 
     def _carried(self, ended: TurnEnded, room: int) -> TurnEnded:
         """`ended` as its message can carry it. The history keeps every result."""
@@ -116,43 +177,45 @@ class Conversation(Actor):
         calls = fitted(reply.calls, room, "the result stands in the history, but is too long for the reply")
         return ended if calls is reply.calls else TurnEnded(replace(reply, calls=calls))
 
-    async def _timed(self, turn: Turn, text: str, context: Context) -> TurnEnded:
-        """The turn within its time."""
-        system, seconds = context.system, self._offer.seconds
-        context.deadline = deadline = sooner(context.deadline, seconds, system.clock)
+    async def _timed(self, turn: Turn, text: str | None, context: Context) -> TurnEnded:
+        """The turn within its time: `seconds` in all, without those in which it waited for a person."""
+        system, outer = context.system, context.deadline
+        seconds, turn.waited = turn.seconds, 0.0
+        own = NEVER if seconds is None else system.clock() + seconds
+        context.deadline = min(outer, own)
         with system.scope() as scope:
-            system.alarms.set(scope, deadline)
+            system.alarms.set(scope, context.deadline)
             try:
-                if system.breathless():
+                if text is not None and system.breathless():
                     await checkpoint()
-                return await self._turn(turn, text, context)
+                return await self._turned(turn, text, context, (scope, outer, own))
             except BaseException:
                 turn.close()
                 raise
             finally:
-                system.alarms.unset(scope, deadline)
+                system.alarms.unset(scope, context.deadline)
         if scope.cancelled_caught:
-            failure = failed("timed_out", f"the turn took longer than {seconds} s", "maybe", by="turn")
+            failure = failed("timed_out", f"the turn took longer than {self._offer.seconds} s", "maybe", by="turn")
             return turn.end("time", failure=failure)
         raise AssertionError("a turn ends, is cancelled, or raises")
 
-    async def _turn(self, turn: Turn, text: str, context: Context) -> TurnEnded:
+    async def _turned(self, turn: Turn, text: str | None, context: Context, watch: Watch) -> TurnEnded:
         """Say what the turn's table commands, and tell it what was answered, until it is over."""
         hear = Numbered(context, turn).hear if turn.events else None
-        names: tuple[str, ...] = ()
         catalogue = self._house.catalogue
-        seen = catalogue.version
-        command: Command = turn.start(text)
+        seen = catalogue.version if text is not None else None
+        command: Command = turn.start(text) if text is not None else turn.step(WAITED)
         while not isinstance(command, TurnEnded):
             heard: Heard
+            if type(command) is Wait:
+                command = await self._waited(command, turn, context, watch)
+                continue
             try:
                 heard = await context.ask(self._asks[type(command)], command, hear=hear)  # type: ignore[arg-type]  # a union of requests is no request of a union
             except ToolwireError as error:
                 heard = error.failure
                 if heard.code == "too_large" and type(command) is Complete and len(command.newer) > 1:
                     heard = SendAll(history=False, tools=False)  # one by one they may fit
-            if type(heard) is ToolsSelected:
-                names = heard.names
             command = turn.step(heard)
             if turn.rounds & OFTEN == OFTEN and context.system.breathless():
                 await checkpoint()
@@ -161,10 +224,30 @@ class Conversation(Actor):
                 command = turn.step(CHANGED)
             elif type(heard) is SendAll and type(command) is Complete:
                 try:
-                    command = await self._all_of(command, names if heard.tools else None, context)
+                    command = await self._all_of(command, turn.names if heard.tools else None, context)
                 except ToolwireError as error:
                     command = turn.step(error.failure)
+        if turn.phase == Phase.PAUSED:
+            turn.seconds = watch[2] + turn.waited - context.system.clock()
         return command
+
+    async def _waited(self, command: Wait, turn: Turn, context: Context, watch: Watch) -> Command:
+        """Wait for a person. Of the time that this takes only whoever asked for the turn may have a limit."""
+        clock, alarms = context.system.clock, context.system.alarms
+        scope, outer, own = watch
+        began = clock()
+        alarms.unset(scope, context.deadline)
+        context.deadline = outer
+        alarms.set(scope, outer)
+        self._answered = anyio.Event()
+        if turn.pending == command.pending:  # else somebody has answered already
+            with anyio.move_on_after(command.seconds):
+                await self._answered.wait()
+        turn.waited += clock() - began
+        alarms.unset(scope, outer)
+        context.deadline = min(outer, own + turn.waited)
+        alarms.set(scope, context.deadline)
+        return turn.step(WAITED)
 
     async def _all_of(self, command: Complete, names: tuple[str, ...] | None, context: Context) -> Complete:
         """`command` with what the model lacks; a long history goes ahead in parts."""
@@ -203,6 +286,8 @@ class Numbered:
         self._number += 1
         if type(event) is CallFinished:
             self._turn.tell(event.result)
+        elif type(event) is ConfirmationWanted:
+            self._turn.ask(event.pending)
         self._context.report(replace(event, number=self._number))
 
 

@@ -11,8 +11,8 @@ from weakref import ref
 import anyio
 
 from ..protocol.failures import Misuse, failed
+from ..protocol.offer import DEFAULT_LIMITS
 from ..protocol.tools import encode_json
-from ..protocol.turn import DEFAULT_LIMITS
 from ..runtime.context import Context, Door
 from ..runtime.system import ActorSystem
 from .agent import Agent

@@ -14,13 +14,13 @@ from ..protocol.envelope import Trail, encode
 from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.messages import RunBatch
 from ..protocol.naming import naming
+from ..protocol.offer import Limits
 from ..protocol.outline import Graph
 from ..protocol.policy import Policy
 from ..protocol.record import CallRecord
 from ..protocol.sanitizers import Sanitizer
 from ..protocol.subjects import KINDS
 from ..protocol.tools import Artifact, ToolCall, ToolResult, typed
-from ..protocol.turn import Limits
 from ..runtime.bus import BusError, open_bus
 from ..runtime.context import Context, Door, outside, reached
 from ..runtime.system import ActorSystem

@@ -83,7 +83,8 @@ class Script:
 async def turns(work: Work, loop: Loop) -> float:
     """Microseconds per unit of turns, each in a fresh conversation."""
     model = Script(work)
-    limits: Any = {"rounds": work.rounds + 1, "calls": work.rounds * work.calls, "calls_per_response": work.calls}
+    made = work.rounds * work.calls
+    limits: Any = {"rounds": work.rounds + 1, "calls": made, "calls_per_response": work.calls, "same_call": made}
     async with Runtime("memory://") as runtime:
         await runtime.serve(*registered(work.tools, loop, suspends=work.suspends))
 

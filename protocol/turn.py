@@ -3,7 +3,11 @@
     SELECTING ── ToolsSelected ──▶ COMPLETING ── Completed with calls ──▶ CALLING ── BatchEnded ──▶ COMPLETING …
                                         └─ Completed without ──▶ ENDED
 
-Before a model is asked again the tools may have changed: COMPLETING ── ToolsChanged ──▶ SELECTING.
+Before a model is asked again the tools may have changed: COMPLETING ── ToolsChanged ──▶ SELECTING. Where calls wait for
+a person, so does the turn, for a while, and is then put aside until somebody answers:
+
+    CALLING ── BatchEnded, of which some wait ──▶ WAITING ── Waited, answered ──▶ CALLING …
+                                                     └─ Waited, for nothing ──▶ PAUSED ── Waited, answered ──▶ CALLING …
 
 A `Turn` knows no clock and sends nothing. It appends to the history, which is valid after every step and at every
 instant between: no call stands in it without its result once `close` was called.
@@ -11,29 +15,28 @@ instant between: no call stands in it without its result once `close` was called
 
 import math
 from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import Any
 
 from msgspec import Struct
 
-from .events import Reply, Usage
-from .failures import Effect, Failure, failed
-from .history import AssistantMessage, HistoryMessage, UserMessage, tool_message
-from .messages import BatchEnded, Complete, Completed, RunBatch, SelectTools, SendAll, ToolsSelected, TurnEnded
+from .events import Pending, Reply, Usage
+from .failures import Effect, Failure, ToolwireError, failed
+from .history import AssistantMessage, UserMessage, tool_message
+from .messages import (
+    BatchEnded,
+    Complete,
+    Completed,
+    Decision,
+    RunBatch,
+    SelectTools,
+    SendAll,
+    ToolsSelected,
+    TurnEnded,
+)
+from .offer import Offer
+from .questions import Questions, hangs, left, question
+from .repeats import Repeats
 from .tools import ToolCall, ToolResult
-
-
-class Limits(TypedDict, total=False):
-    """What one turn may use. `rounds` counts replies of the model, `seconds` is the time of the turn."""
-
-    rounds: int
-    calls: int
-    calls_per_response: int
-    input_tokens: int
-    output_tokens: int
-    seconds: float
-
-
-DEFAULT_LIMITS: Limits = {"rounds": 10, "calls": 500, "calls_per_response": 128, "seconds": 300.0}
 
 
 class Phase:
@@ -42,6 +45,8 @@ class Phase:
     SELECTING = "selecting"
     COMPLETING = "completing"
     CALLING = "calling"
+    WAITING = "waiting"
+    PAUSED = "paused"
     ENDED = "ended"
 
 
@@ -54,8 +59,22 @@ class ToolsChanged(Struct, frozen=True, gc=False):
 
 CHANGED = ToolsChanged()
 
-Command = SelectTools | Complete | RunBatch | TurnEnded
-Heard = ToolsSelected | Completed | SendAll | BatchEnded | Failure | ToolsChanged
+
+class Wait(Struct, frozen=True, gc=False):
+    """Said where every call that can go on has ended: wait until somebody answers one of these, for so many seconds."""
+
+    pending: tuple[Pending, ...]
+    seconds: float
+
+
+class Waited(Struct, frozen=True, gc=False):
+    """Heard after a `Wait`, and when a paused turn is to go on: `Turn.answer` has told what was answered meanwhile."""
+
+
+WAITED = Waited()
+
+Command = SelectTools | Complete | RunBatch | Wait | TurnEnded
+Heard = ToolsSelected | Completed | SendAll | BatchEnded | Failure | ToolsChanged | Waited
 
 REPEATS = 3
 """How often in a row the model actor may ask for everything: it forgets only where memory is short."""
@@ -64,69 +83,47 @@ FINISHED = {"stop": "answered", "calls": "answered", "length": "tokens", "filter
 """How a turn ends when its last reply, one without calls, finished so."""
 
 
-class Offer:
-    """What a conversation brings to each of its turns, and what stays from one to the next."""
-
-    __slots__ = (
-        "calls",
-        "calls_per_response",
-        "conversation",
-        "history",
-        "known",
-        "limits",
-        "patterns",
-        "references",
-        "rounds",
-        "seconds",
-        "settings",
-        "used",
-    )
-
-    def __init__(
-        self,
-        conversation: str,
-        history: list[HistoryMessage],
-        *,
-        patterns: tuple[str, ...] = (),
-        limits: Limits = DEFAULT_LIMITS,
-        settings: dict[str, Any] | None = None,
-        references: bool = False,
-    ) -> None:
-        self.conversation = conversation
-        self.history = history
-        self.patterns = patterns
-        self.limits = limits
-        self.settings = settings or {}
-        self.references = references
-        self.known = 0
-        self.used: dict[str, None] = {}
-        self.rounds = limits.get("rounds", math.inf)
-        self.calls = limits.get("calls", math.inf)
-        self.calls_per_response = limits.get("calls_per_response", math.inf)
-        self.seconds = limits.get("seconds")
-
-
 class Turn:
-    """One turn of a conversation, from what the user says to the reply."""
+    """One turn of a conversation, from what the user says to the reply. `name` is unique among all turns.
+
+    `seconds` is the time that it has, or, when it was paused, has left; `waited` how long it has waited for a person
+    since it started, or went on. Whoever looks at the clock keeps them here.
+    """
 
     __slots__ = (
+        "_repeats",
+        "at",
         "called",
         "digest",
         "events",
+        "name",
+        "names",
         "offer",
         "open",
         "phase",
+        "questions",
         "repeats",
         "results",
         "rounds",
+        "seconds",
+        "tainted",
         "text",
         "told",
         "usage",
+        "waited",
     )
 
-    def __init__(self, offer: Offer, *, events: bool = False) -> None:
+    def __init__(self, offer: Offer, *, events: bool = False, name: str = "") -> None:
         self.offer = offer
         self.events = events
+        self.name = name
+        self.names: tuple[str, ...] = ()
+        self.tainted = False
+        self.seconds = offer.seconds
+        self.waited = 0.0
+        self.at = 0
+        self.questions: Questions | None = None
+        self._repeats: Repeats | None = None
         self.text = ""
         self.phase = Phase.ENDED
         self.digest = ""
@@ -155,6 +152,40 @@ class Turn:
                 self.told = {}
             self.told[result.id] = result
 
+    @property
+    def batch(self) -> str:
+        """What the batch in hand is called while it runs."""
+        return f"{self.name}.{self.rounds}" if self.name else ""
+
+    @property
+    def pending(self) -> tuple[Pending, ...]:
+        """What nobody has answered yet."""
+        return () if self.questions is None or self.phase == Phase.ENDED else self.questions.open
+
+    def ask(self, pending: Pending) -> None:
+        """Somebody was told that a call of the batch in hand waits for a person."""
+        if self.questions is None:
+            self.questions = Questions()
+        self.questions.ask(pending)
+
+    def answer(self, decision: Decision) -> None:
+        """Take down what a person said. Raises ToolwireError for what was not asked, or is answered already."""
+        if self.questions is None or self.phase == Phase.ENDED:
+            raise ToolwireError(failed("invalid_confirmation", "no call of this conversation waits for a person"))
+        self.questions.answer(decision)
+
+    def take(self, decision: Decision) -> None:
+        """Somebody else has carried out what was answered."""
+        if self.questions is not None:
+            self.questions.take(decision.token)
+
+    def leave(self) -> None:
+        """A paused turn will not go on: its calls are answered for the person, so that the history can."""
+        if self.phase == Phase.PAUSED and self.questions is not None:
+            self._unpause()
+            self.questions.results = tuple(map(left, self.questions.results))
+            self.close()
+
     def close(
         self,
         code: str = "cancelled",
@@ -162,13 +193,27 @@ class Turn:
         effect: Effect = "maybe",
     ) -> None:
         """Give each call that is still open a result, so that the history is valid however the turn ends."""
+        if self.phase == Phase.PAUSED:
+            return  # its calls have results, for as long as it is
         told = self.told or {}
-        for call in self.open:
-            result = told.pop(call.id, None) or ToolResult(call.id, call.name, failure=failed(code, sentence, effect))
+        for n, call in enumerate(self.open):
+            result = told.pop(call.id, None) or self._stands(n)
+            if result is None:
+                waits = self.phase == Phase.WAITING
+                failure = failed(code, sentence, "none" if waits else effect)
+                result = ToolResult(call.id, call.name, failure=failure)
             self.results.append(result)
             self.offer.history.append(tool_message(result))
         self.open = ()
+        self.questions = None
         self.phase = Phase.ENDED
+
+    def _stands(self, n: int) -> ToolResult[Any] | None:
+        """The result of an open call, if it has ended in a batch of which others wait for a person."""
+        results = () if self.questions is None else self.questions.results
+        if n >= len(results) or question(results[n]) is not None or hangs(results[n]):
+            return None
+        return results[n]
 
     def end(self, ended: str, text: str = "", failure: Failure | None = None) -> TurnEnded:
         """The turn is over."""
@@ -189,6 +234,7 @@ class Turn:
 
     def _selected(self, heard: ToolsSelected) -> Command:
         self.digest = heard.digest
+        self.names = heard.names
         return self._complete()
 
     def _completed(self, heard: Completed) -> Command:
@@ -228,12 +274,28 @@ class Turn:
         limit = min(offer.calls - self.called, offer.calls_per_response)
         self.called += len(calls)
         self.phase = Phase.CALLING
-        return RunBatch(calls, offer.references, limit=None if limit == math.inf else int(limit), events=self.events)
+        repeats = self._repeats
+        if repeats is None:
+            repeats = self._repeats = Repeats(offer.same_call, references=offer.references)
+        return RunBatch(
+            calls,
+            offer.references,
+            limit=None if limit == math.inf else int(limit),
+            events=self.events,
+            name=self.batch,
+            repeated=repeats.among(calls),
+            tainted=self.tainted,
+        )
 
     def _ended(self, heard: BatchEnded) -> Command:
         if len(heard.results) != len(self.open):
             said = f"{len(self.open)} calls were handed over, and {len(heard.results)} results came back"
             return self._fail(failed("internal", said, "maybe"))
+        if heard.tainted:
+            self.tainted = True
+        for result in heard.results:
+            if result.failure is not None and question(result) is not None and self._asked(heard.results):
+                return self._go_on(wait=self.events and self.offer.confirm_within > 0)
         history, used = self.offer.history, self.offer.used
         for result in heard.results:
             history.append(tool_message(result))
@@ -241,7 +303,62 @@ class Turn:
         self.results += heard.results
         self.open = ()
         self.told = None
+        if self.questions is not None:
+            self.questions.results = ()
         return self._complete()
+
+    def _asked(self, results: tuple[ToolResult[Any], ...]) -> bool:
+        """Whether `results`, of the batch in hand, ask something of a person; then they are what stands so far."""
+        if self.questions is None:
+            self.questions = Questions()
+        return self.questions.look(results)
+
+    def _go_on(self, *, wait: bool) -> Command:
+        """Carry out what was answered; if nothing was, wait for it, or let the turn pause."""
+        questions = self.questions
+        assert questions is not None  # noqa: S101 - in these phases there are questions
+        decisions = questions.decided()
+        if decisions:
+            return self._again(questions, decisions)
+        if wait:
+            self.phase = Phase.WAITING
+            return Wait(questions.open, self.offer.confirm_within)
+        return self._pause(questions)
+
+    def _again(self, questions: Questions, decisions: dict[int, Decision]) -> RunBatch:
+        """Run what can go on now that so much is decided. What has ended stands."""
+        if self.phase == Phase.PAUSED:
+            self._unpause()
+        self.phase = Phase.CALLING
+        return RunBatch(
+            self.open,
+            self.offer.references,
+            events=self.events,
+            name=self.batch,
+            ended=questions.standing(decisions),
+            decisions=decisions,
+            tainted=self.tainted,
+        )
+
+    def _pause(self, questions: Questions) -> TurnEnded:
+        """Put the turn aside. Until it goes on, its open calls stand in the history with what they wait for."""
+        history = self.offer.history
+        if self.phase != Phase.PAUSED:
+            self.at = len(history)
+            history.extend([tool_message(result) for result in questions.results])
+            self.phase = Phase.PAUSED
+        spoken = history[self.at - 1]
+        text = spoken.text if isinstance(spoken, AssistantMessage) else ""
+        calls = (*self.results, *questions.results)
+        return TurnEnded(Reply(text, "paused", calls, self.usage, self.rounds, None, questions.open))
+
+    def _unpause(self) -> None:
+        """Take what stood for open calls out of the history: in a copy, for somebody may have looked at it so."""
+        self.offer.history = self.offer.history[: self.at]
+        self.phase = Phase.CALLING
+
+    def _waited(self, _heard: Waited) -> Command:
+        return self._go_on(wait=False)
 
     def _send_all(self, heard: SendAll) -> Command:
         self.repeats += 1
@@ -266,6 +383,8 @@ STEPS: dict[tuple[str, type], Callable[[Turn, Any], Command]] = {
     (Phase.COMPLETING, SendAll): Turn._send_all,  # noqa: SLF001 - as above
     (Phase.COMPLETING, ToolsChanged): Turn._select,  # noqa: SLF001 - as above
     (Phase.CALLING, BatchEnded): Turn._ended,  # noqa: SLF001 - as above
+    (Phase.WAITING, Waited): Turn._waited,  # noqa: SLF001 - as above
+    (Phase.PAUSED, Waited): Turn._waited,  # noqa: SLF001 - as above
     (Phase.SELECTING, Failure): Turn._fail,  # noqa: SLF001 - as above
     (Phase.COMPLETING, Failure): Turn._fail,  # noqa: SLF001 - as above
     (Phase.CALLING, Failure): Turn._fail,  # noqa: SLF001 - as above

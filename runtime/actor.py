@@ -38,12 +38,14 @@ class Actor:
 
     `hears` is a union of requests; each names its own answer, so what an actor says is known from what it hears.
     `limit` messages are handled at once (None: any number, nobody waits), `capacity` may wait. What `receive`
-    raises as ToolwireError is an answer; anything else is a crash.
+    raises as ToolwireError is an answer; anything else is a crash. `urgent` messages do not wait at the door of an
+    actor that works: they are handled at once, beside those in hand.
     """
 
     hears: ClassVar[Any]
     limit: ClassVar[int | None] = 1
     capacity: ClassVar[int] = CAPACITY
+    urgent: ClassVar[tuple[type, ...]] = ()
 
     async def receive(self, message: Any, context: Context) -> Message:
         """Answer one message."""
@@ -75,7 +77,7 @@ class Gone(Actor):
 class Cell:
     """An actor in its place: the door, the decoder and the supervisor stay when the actor is replaced."""
 
-    __slots__ = ("actor", "crashed", "decode", "key", "mailbox", "stops", "system")
+    __slots__ = ("actor", "crashed", "decode", "key", "mailbox", "stops", "system", "urgent")
 
     def __init__(self, system: Surroundings, actor: Actor, key: str) -> None:
         self.system = system
@@ -83,6 +85,7 @@ class Cell:
         self.key = key
         self.decode = envelopes(actor.hears).decode
         self.mailbox = Mailbox(key, actor.limit, actor.capacity) if actor.limit is not None else None
+        self.urgent = actor.urgent
         self.crashed: Callable[[], None] | None = None
         self.stops: list[Callable[[], object]] = []
 
@@ -160,7 +163,7 @@ class Cell:
         now = system.clock()
         deadline = NEVER if budget is None else now + budget / 1000
         context = Context(system, deadline, envelope.depth, envelope.path, envelope.trail, progress, now)
-        mailbox, entered = self.mailbox, False
+        mailbox, entered = self._door(envelope.body) if self.urgent else self.mailbox, False
         try:
             if mailbox is not None:
                 if not mailbox.enter_nowait():
@@ -181,6 +184,12 @@ class Cell:
         except NO_BYTES as error:
             failure = self.actor.unsaid(error) or fault(self.key, error)
             return encode(Answer(VERSION, envelope.id, Failed(failure)))
+
+    def _door(self, message: Message) -> Mailbox | None:
+        """The door for `message`: none for one that is urgent, but one that is held or closed is so for everybody."""
+        if self.mailbox is None or self.mailbox.held or not isinstance(message, self.urgent):
+            return self.mailbox
+        return None
 
     async def _enter(self, mailbox: Mailbox, message: Any, context: Context) -> None:
         """Wait for room. A request that would wait for itself is refused at once."""

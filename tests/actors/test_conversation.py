@@ -317,7 +317,9 @@ async def test_results_that_are_large_together_do_not_end_the_conversation(local
 
     async with Runtime(local=local) as runtime:
         await runtime.serve(much)
-        chat = await runtime.converse(model=scripted([[("much",)] * 60, "done", "still here"]))
+        chat = await runtime.converse(
+            model=scripted([[("much",)] * 60, "done", "still here"]), limits={"same_call": 60}
+        )
         reply = await chat.say("go")
         assert reply.text == "done"
         assert {result.failure.code for result in reply.calls if result.failure} == codes

@@ -15,7 +15,7 @@ import anyio
 import pytest
 from msgspec import Meta, Struct
 
-from toolwire import Agent, Misuse, Runtime, ToolCall, ToolResult, ToolSpec, scripted, tool
+from toolwire import Agent, Limits, Misuse, Runtime, ToolCall, ToolResult, ToolSpec, scripted, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -121,7 +121,9 @@ def asked(row: Row) -> list[ToolCall]:
 async def test_whatever_a_model_puts_out(row: Row) -> None:
     calls = asked(row)
     async with runtime() as made:
-        chat = await made.converse(Agent("tester", model=scripted([calls, "done"]), tools=TOOLS, references=True))
+        model = scripted([calls, "done"])
+        limits: Limits = {"same_call": len(calls)}
+        chat = await made.converse(Agent("tester", model, tools=TOOLS, references=True, limits=limits))
         with anyio.fail_after(SECONDS):
             reply = await chat.say("go")
         assert (reply.text, reply.ended) == ("done", "answered")

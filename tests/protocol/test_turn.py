@@ -21,10 +21,11 @@ from toolwire.protocol.messages import (
     ToolsSelected,
     TurnEnded,
 )
+from toolwire.protocol.offer import Limits, Offer
 from toolwire.protocol.tools import ToolCall, ToolResult
-from toolwire.protocol.turn import CHANGED, REPEATS, STEPS, Command, Limits, Offer, Phase, ToolsChanged, Turn
+from toolwire.protocol.turn import CHANGED, REPEATS, STEPS, Command, Phase, ToolsChanged, Turn
 
-PHASES = ["selecting", "completing", "calling", "ended"]
+PHASES = ["selecting", "completing", "calling", "waiting", "paused", "ended"]
 ENDS = {"answered", "rounds", "calls", "tokens", "time", "interrupted", "refused", "filtered", "failed"}
 
 ANSWERS: dict[type, tuple[type, ...]] = {
@@ -331,5 +332,9 @@ def test_an_impossible_step_is_not_in_the_table(phase: str, heard: type) -> None
 
 
 def test_the_table_has_a_way_out_of_each_phase_but_the_last() -> None:
-    assert {phase for phase, heard in STEPS if heard is Failure} == {*PHASES} - {Phase.ENDED}
+    assert {phase for phase, heard in STEPS if heard is Failure} == {*PHASES} - {
+        Phase.ENDED,
+        Phase.WAITING,
+        Phase.PAUSED,
+    }
     assert {phase for phase, _ in STEPS} | {Phase.ENDED} == {*PHASES}

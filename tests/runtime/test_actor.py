@@ -17,7 +17,7 @@ from toolwire.protocol.messages import CheckCall, Message, Say, SelectTools, Too
 from toolwire.runtime.actor import Actor, Cell
 from toolwire.runtime.bus import MemoryBus
 from toolwire.runtime.bus.contract import Abandoned, BusError, Lost, TooLarge, Unreachable
-from toolwire.runtime.context import BUS_FAILURES, Context, bus_failure, outside
+from toolwire.runtime.context import BUS_FAILURES, Context, Door, bus_failure, outside
 from toolwire.runtime.system import ActorSystem
 from toolwire.runtime.testing import Answering, FakeActor
 
@@ -36,7 +36,7 @@ async def house(*answerings: Answering, limit: int | None = None) -> AsyncIterat
         yield system, actors
 
 
-async def code_of(context: Context, address: str, message: Any = Say("hi")) -> str:  # noqa: B008 - an immutable value
+async def code_of(context: Context, address: str | Door, message: Any = Say("hi")) -> str:  # noqa: B008 - an immutable value
     with pytest.raises(ToolwireError) as caught:
         await context.ask(address, message)
     return caught.value.failure.code
@@ -174,6 +174,47 @@ async def test_one_at_a_time_in_the_order_of_coming() -> None:
             tasks.start_soon(system.context().ask, "a", Say(str(n)))
             await anyio.lowlevel.checkpoint()
     assert sorted(order) == [str(n) for n in range(10)]
+
+
+class Hearing(FakeActor):
+    urgent = (SelectTools,)
+
+
+async def test_urgent_messages_do_not_wait_behind_the_one_in_hand() -> None:
+    gate = anyio.Event()
+
+    async def answer(message: Any, _: Context) -> Message:
+        if isinstance(message, SelectTools):
+            return ToolsSelected((message.query,), "d")
+        await gate.wait()
+        return ENDED
+
+    async with ActorSystem(MemoryBus()) as system:
+        await system.spawn(Hearing(Say | SelectTools, answer, limit=1), "a")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(system.context().ask, "a", Say("first"))
+            await anyio.wait_all_tasks_blocked()
+            assert await system.context().ask("a", SelectTools("now")) == ToolsSelected(("now",), "d")
+            gate.set()
+
+
+async def test_urgent_or_not_a_door_that_is_held_keeps_waiting_and_one_that_is_closed_refuses() -> None:
+    async with ActorSystem(MemoryBus()) as system:
+        cell = Cell(system, Hearing(SelectTools, ToolsSelected((), "d"), limit=1), "a")
+        cell.hold()
+        answers: list[ToolsSelected] = []
+
+        async def ask() -> None:
+            answers.append(await system.context().ask(cell, SelectTools("q")))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            assert answers == []
+            cell.open()
+        assert len(answers) == 1
+        cell.close("it is gone")
+        assert await code_of(system.context(), cell, SelectTools("q")) == "unreachable"
 
 
 async def test_it_would_wait_for_itself() -> None:

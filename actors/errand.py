@@ -1,0 +1,218 @@
+"""A batch on its way: its calls as the executor has them run, told of, held for a person and gone on with."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from ..protocol.events import CallFinished, CallStarted, ConfirmationWanted, Event
+from ..protocol.failures import ToolwireError
+from ..protocol.messages import Decision, RunBatch
+from ..protocol.plan import Plan
+from ..protocol.questions import denied, hanging, question
+from ..protocol.repeats import too_often
+from ..protocol.tools import ToolCall, ToolResult
+from ..runtime.context import Context
+from ..runtime.tracing import Tracing
+from .artifact_reader import whole
+from .artifacts import Artifacts
+from .batch import PENDING, Batch
+from .dispatch import Dispatcher
+from .sending import Word
+
+
+class Errand:
+    """One batch: what is asked, on whose behalf, and who wants to hear of it.
+
+    A batch with a name is that of a conversation, whose calls can wait for a person; others end without.
+    """
+
+    __slots__ = (
+        "_batch",
+        "_begun",
+        "_decisions",
+        "_held",
+        "_spent",
+        "_stand",
+        "_waiting",
+        "artifacts",
+        "context",
+        "dispatcher",
+        "hear",
+        "message",
+        "plan",
+        "resumed",
+        "traced",
+        "tracing",
+    )
+
+    def __init__(
+        self, dispatcher: Dispatcher, tracing: Tracing, artifacts: Artifacts, message: RunBatch, context: Context
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.tracing = tracing
+        self.artifacts = artifacts
+        self.message = message
+        self.context = context
+        spec = dispatcher.catalogue.spec
+        self.resumed = bool(message.decisions)
+        self._decisions: dict[int, Decision] = {}
+        self._held: dict[str, int] = {}
+        self._waiting: dict[int, ToolResult[Any]] = {}
+        self._spent: set[str] = set()
+        self._stand: Sequence[ToolResult[Any] | None] = self._standing() if self.resumed else ()
+        self._batch: Batch | None = None
+        refuse = {n: too_often(message.calls[n]) for n in message.repeated} if message.repeated else {}
+        self.plan = Plan(
+            message.calls,
+            spec,
+            references=message.references,
+            ids=message.ids,
+            limit=message.limit,
+            resources=dispatcher.catalogue.resources,
+            check=dispatcher.foresees,
+            refuse=refuse,
+            ended=self._stand,
+        )
+        self.hear: Callable[[Event], None] | None = context.report if message.events else None
+        self._begun: dict[str, str] | None = {} if dispatcher.records.wanted() else None  # their arguments, by id
+        self.traced = tracing.listens()
+
+    async def finish(self) -> Sequence[ToolResult[Any]]:
+        """Run the batch to its end. One result for each call; for what waits for a person, what it waits for."""
+        message, calls = self.message, self.message.calls
+        ended = self._tell if message.events else None
+        if self._begun is not None:
+            ended = self._record
+        holds = self._holds if message.name else None
+        batch = Batch(self.plan, calls, self.run, self.seconds, self.context.system, ended, self.late, holds)
+        results = batch.results
+        for n, result in enumerate(self._stand):
+            if result is not None:
+                results[n] = result
+                if result.artifact is not None and message.references and self.plan.needed(n):
+                    await self._supplied(n, known(result), self.context)
+        self._batch = batch
+        try:
+            await batch.run()
+        except BaseException:  # whoever asked has left
+            self._left(results)
+            raise
+        finally:
+            self._batch = None  # they know each other
+        for n, result in self._waiting.items():
+            results[n] = result
+        for n, held in self.plan.hanging().items():
+            results[n] = hanging(calls[n], calls[held])
+        return results
+
+    def _standing(self) -> list[ToolResult[Any] | None]:
+        """What stands of an earlier run. Questions that nobody has answered are asked no more, but held as they are."""
+        message = self.message
+        self._decisions = dict(message.decisions)
+        self._spent = {decision.token for decision in message.decisions.values()}
+        stand: list[ToolResult[Any] | None] = list(message.ended)
+        for n, result in enumerate(message.ended):
+            if result is not None and question(result) is not None:
+                self._waiting[n] = result
+                stand[n] = None
+        return stand
+
+    def answer(self, decision: Decision) -> bool:
+        """Carry out what a person said about a call; False if that is not held, or the batch is at its end."""
+        position = self._held.get(decision.token)
+        if position is None or self._batch is None or not self._batch.release(position):
+            return False
+        del self._held[decision.token], self._waiting[position]
+        self._spent.add(decision.token)
+        self._decisions[position] = decision
+        self.resumed = True
+        return True
+
+    def _holds(self, position: int, result: ToolResult[Any]) -> bool:
+        """Whether the call at `position` waits for a person, who is then told so."""
+        pending = question(result)
+        if pending is None or pending.token in self._spent:
+            return False
+        self._held[pending.token] = position
+        if self.hear is not None and position not in self._waiting:
+            self.hear(ConfirmationWanted(pending))
+        self._waiting[position] = result
+        return True
+
+    def seconds(self, name: str) -> float:
+        """The time limit of a call to `name`."""
+        return self.dispatcher.seconds(name, self.message.timeout)
+
+    def run(self, position: int, arguments: str, deadline: float) -> Awaitable[ToolResult[Any]]:
+        """Bring the call at `position` to its end."""
+        outer, call, hear, word = self.context, self.message.calls[position], self.hear, None
+        if self.resumed:
+            if position in self._waiting:
+                return known(self._waiting[position])
+            decision = self._decisions.pop(position, None)
+            if decision is not None:
+                if not decision.approved:
+                    return known(denied(call, decision.reason))
+                word = Word(token=decision.token, changed=decision.arguments is not None)
+                arguments = arguments if decision.arguments is None else decision.arguments
+        if hear is not None and word is None:  # else it was told when it was started first
+            hear(self._started(position, arguments))
+        if self._begun is not None:
+            self._begun[call.id] = arguments
+        context = Context(outer.system, min(deadline, outer.deadline), outer.depth, outer.path, outer.trail)
+        if self.traced:
+            running: Awaitable[ToolResult[Any]] = self._traced(position, arguments, context, word)
+        else:
+            running = self.dispatcher.dispatch(call, arguments, context, hear, word)
+        needed = self.message.references and self.plan.needed(position)
+        return self._supplied(position, running, context) if needed else running
+
+    async def _supplied(self, position: int, running: Awaitable[ToolResult[Any]], context: Context) -> ToolResult[Any]:
+        """The call, whose result others take in: all of it, also where it is too large to be handed round."""
+        result = await running
+        if result.artifact is not None:
+            try:
+                found = await whole(context, self.artifacts, result.artifact.id)
+                self.plan.supply(position, found.json())
+            except ToolwireError as error:
+                self.plan.supply(position, error.failure)
+        return result
+
+    async def _traced(self, position: int, arguments: str, context: Context, word: Word | None) -> ToolResult[Any]:
+        call, waits = self.message.calls[position], self.plan.waits(position)
+        dispatch = self.dispatcher.dispatch
+        with self.tracing.call(call, context, len(waits.needs), len(waits.order)) as span:
+            return span.ended(await dispatch(call, arguments, context, self.hear, word))
+
+    async def late(self, call: ToolCall, result: ToolResult[Any]) -> ToolResult[Any]:
+        """What is done about a call that ran out of its time."""
+        return await self.dispatcher.late(call, result, self.context)
+
+    def _started(self, position: int, arguments: str) -> CallStarted:
+        calls, waits = self.message.calls, self.plan.waits(position)
+        call = calls[position]
+        needs = tuple(calls[other].id for other in waits.needs)
+        order = tuple(calls[other].id for other in waits.order)
+        shown = self.dispatcher.catalogue.shown(call.name, arguments)
+        return CallStarted(call.id, call.name, shown, needs, order)
+
+    def _tell(self, result: ToolResult[Any]) -> None:
+        self.context.report(CallFinished(result))
+
+    def _record(self, result: ToolResult[Any]) -> None:
+        if self.hear is not None:
+            self._tell(result)
+        arguments = "" if self._begun is None else self._begun.get(result.id, "")
+        self.dispatcher.records.ended(result, arguments, self.context.trail)
+
+    def _left(self, results: Sequence[ToolResult[Any]]) -> None:
+        """Whoever asked has left: take down the calls that had not ended."""
+        if self._begun is None:
+            return
+        for call, result in zip(self.message.calls, results, strict=True):
+            if result is PENDING:
+                self.dispatcher.records.cancelled(call, self._begun.get(call.id), self.context.trail)
+
+
+async def known(result: ToolResult[Any]) -> ToolResult[Any]:
+    """A result that is there already, for whoever waits for one."""
+    return result

@@ -1,0 +1,81 @@
+"""What a conversation brings to each of its turns: its history, what is on offer, and how far a turn may go."""
+
+import math
+from typing import Any, TypedDict
+
+from .history import HistoryMessage
+
+
+class Limits(TypedDict, total=False):
+    """What one turn may use. `rounds` counts replies of the model, `seconds` is the time of the turn.
+
+    `same_call` is how often the same call may be made with the same arguments. `confirm_within` is how many seconds a
+    turn whose events are followed waits for a person, which is no time of its own.
+    """
+
+    rounds: int
+    calls: int
+    calls_per_response: int
+    input_tokens: int
+    output_tokens: int
+    seconds: float
+    same_call: int
+    confirm_within: float
+
+
+CONFIRM_WITHIN = 60.0
+
+DEFAULT_LIMITS: Limits = {
+    "rounds": 10,
+    "calls": 500,
+    "calls_per_response": 128,
+    "seconds": 300.0,
+    "same_call": 3,
+    "confirm_within": CONFIRM_WITHIN,
+}
+
+
+class Offer:
+    """What a conversation brings to each of its turns, and what stays from one to the next."""
+
+    __slots__ = (
+        "calls",
+        "calls_per_response",
+        "confirm_within",
+        "conversation",
+        "history",
+        "known",
+        "limits",
+        "patterns",
+        "references",
+        "rounds",
+        "same_call",
+        "seconds",
+        "settings",
+        "used",
+    )
+
+    def __init__(
+        self,
+        conversation: str,
+        history: list[HistoryMessage],
+        *,
+        patterns: tuple[str, ...] = (),
+        limits: Limits = DEFAULT_LIMITS,
+        settings: dict[str, Any] | None = None,
+        references: bool = False,
+    ) -> None:
+        self.conversation = conversation
+        self.history = history
+        self.patterns = patterns
+        self.limits = limits
+        self.settings = settings or {}
+        self.references = references
+        self.known = 0
+        self.used: dict[str, None] = {}
+        self.rounds = limits.get("rounds", math.inf)
+        self.calls = limits.get("calls", math.inf)
+        self.calls_per_response = limits.get("calls_per_response", math.inf)
+        self.seconds = limits.get("seconds")
+        self.same_call = limits.get("same_call", math.inf)
+        self.confirm_within = limits.get("confirm_within", CONFIRM_WITHIN)
