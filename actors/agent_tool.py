@@ -36,6 +36,7 @@ def agent_tool(agent: Agent, converse: Open) -> Tool[str]:
         finally:
             with anyio.move_on_after(CLOSING, shield=True):  # left by a cancellation, it has to be closed all the same
                 await chat.close()
+        context.tainted = any(result.tainted for result in reply.calls)
         if reply.ended != "answered":
             raise CallFailed(reply.failure or Failure("failed", f"the agent ended without an answer: {reply.ended}"))
         return reply.text

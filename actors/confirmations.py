@@ -51,50 +51,43 @@ class Confirmations:
     def __len__(self) -> int:
         return len(self._outstanding)
 
-    def settle(self, tool: Tool[Any], values: dict[str, Any], message: CallTool, context: Context) -> None:
-        """Let a call with these `values` run: if it brings a token, that is spent. Raises Refused if it may not."""
-        asked = self.spent if message.token else self.wanted
-        failure = asked(tool, values, message, context)
-        if failure is not None:
-            raise Refused(failure)
-
-    def wanted(self, tool: Tool[Any], values: dict[str, Any], message: CallTool, context: Context) -> Failure | None:
-        """That a person has to be asked about a call that brings no token, and what to bring then; None if not."""
+    def ask(self, tool: Tool[Any], values: dict[str, Any], message: CallTool, context: Context) -> None:
+        """Raise Refused if a person has to be asked about a call that brings no token; it says what to bring then."""
         given = of_the_call(tool, values)
         own = reason_of(tool.confirm, {**tool.signature.defaults, **given})
         reason = "; ".join(each for each in (own, message.confirm) if each)
         if not reason:
-            return None
+            return
         shown = seen(tool, given, message.arguments)
         if len(shown) > LARGEST:
             said = f"a person would have to confirm it, and nobody reads {len(shown)} characters of arguments"
-            return failed("too_large", f"{said}; at most {LARGEST} are shown", size=len(shown), limit=LARGEST)
+            raise Refused(failed("too_large", f"{said}; at most {LARGEST} are shown", size=len(shown), limit=LARGEST))
         token = self._given_out(self._claim(tool, values, message, context))
-        if isinstance(token, Failure):
-            return token
         said = f"a person has to confirm this call of {message.tool!r} first: {reason}"
-        return failed("confirmation_required", said, token=token, seconds=self._seconds, reason=reason, arguments=shown)
+        details = {"token": token, "seconds": self._seconds, "reason": reason, "arguments": shown}
+        raise Refused(Failure("confirmation_required", said, details=details))
 
-    def spent(self, tool: Tool[Any], values: dict[str, Any], message: CallTool, context: Context) -> Failure | None:
-        """Why the token that a call brings does not count; None if it does, and never will again."""
+    def spend(self, tool: Tool[Any], values: dict[str, Any], message: CallTool, context: Context) -> None:
+        """Take the token that a call brings, which then never counts again. Raises Refused if it does not count."""
         claim = self._claim(tool, values, message, context)
         nonce = self._seal.opened(message.token, claim, self._clock(), changed=message.changed)
         if isinstance(nonce, Failure):
-            return nonce
+            raise Refused(nonce)
         known = self._outstanding.pop(nonce, None)  # in one step: of two who bring the same one comes too late
-        return refused("it was used already") if known is None else None
+        if known is None:
+            raise Refused(refused("it was used already"))
 
     def _claim(self, tool: Tool[Any], values: dict[str, Any], message: CallTool, context: Context) -> Claim:
         arguments = exact(message.arguments, of_the_call(tool, values))
         return Claim(self.instance, message.id, message.tool, context.whose().caller, arguments)
 
-    def _given_out(self, claim: Claim) -> str | Failure:
+    def _given_out(self, claim: Claim) -> str:
         now, outstanding = self._clock(), self._outstanding
         while len(outstanding) >= self._most:
             first = next(iter(outstanding))
             if outstanding[first] > now:
                 said = f"{len(outstanding)} calls wait for a person already: let some be confirmed or expire first"
-                return failed("overloaded", said)
+                raise Refused(failed("overloaded", said))
             del outstanding[first]
         nonce, expires = secrets.token_bytes(16), now + self._seconds
         outstanding[nonce] = expires

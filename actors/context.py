@@ -34,6 +34,7 @@ class Context(context.Context, eq=False):
     message: CallTool = CallTool("", "", "")
     executor: str | context.Door = ""
     calls: int = 0
+    tainted: bool = False
 
     @property
     def call_id(self) -> str:
@@ -101,9 +102,11 @@ class Context(context.Context, eq=False):
         if self.depth + HOPS > DEPTH:
             return ToolResult(identity, name, None, too_deep(self, name), 0)
         try:
-            ended = await self.ask(self.executor, RunBatch((asked,), timeout=timeout))
+            tainted = self.tainted or self.whose().tainted
+            ended = await self.ask(self.executor, RunBatch((asked,), timeout=timeout, tainted=tainted))
         except ToolwireError as error:
             return ToolResult(asked.id, name, None, error.failure, 0)
+        self.tainted = self.tainted or ended.tainted
         if not ended.results:
             return ToolResult(asked.id, name, None, failed("internal", "the executor answered nothing"), 0)
         return ended.results[0]

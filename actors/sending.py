@@ -5,6 +5,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from ..protocol.envelope import NO_BYTES
 from ..protocol.events import Event
 from ..protocol.failures import Failure, ToolwireError, failed
@@ -82,12 +84,16 @@ class Sender:
         for address, instance in targets:
             attempts += 1
             try:
-                message = CallTool(call.id, call.name, arguments, attempts, hear is not None, number, *word or ())
+                message = CallTool(call.id, call.name, arguments, attempts, hear is not None, number)
+                if word is not None:
+                    message = replace(message, confirm=word.confirm, token=word.token, changed=word.changed)
                 ended = await context.ask(address, message, to=instance, hear=hear)
             except ToolwireError as error:
                 failure = error.failure
             else:
-                return result(call, ended, attempts, clock() - began, mended)
+                made = result(call, ended, attempts, clock() - began, mended)
+                trusted = entry is not None and not (entry.spec.untrusted or ended.tainted)
+                return made if trusted else replace(made, tainted=True)
             if instance and instance != self.here:
                 self._gone(call.name, instance, failure)
             if not another(failure, entry):

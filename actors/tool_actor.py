@@ -5,6 +5,8 @@ from functools import partial
 from inspect import iscoroutine
 from typing import Any, ClassVar
 
+from msgspec.structs import replace
+
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallEnded, CallTool
 from ..protocol.tools import ToolResult
@@ -16,6 +18,7 @@ from ..runtime.threads import Threads
 from ..runtime.tracing import entered
 from .artifacts import Artifacts
 from .confirmations import Confirmations
+from .context import Context as CallContext
 from .context import of_call
 from .gate import Gate, Visit
 from .handlers import Handlers, handled
@@ -89,8 +92,9 @@ class ToolActor(Actor):
         try:
             arguments, mended = intake.take(message.arguments)
             if tool.confirm or message.confirm or message.token:
-                self.workshop.confirmations.settle(tool, arguments, message, context)
-            visit = None if gate is None else gate.enter(clock())
+                visit = self._confirmed(intake, arguments, message, context)
+            else:
+                visit = None if gate is None else gate.enter(clock())
         except Exception as error:  # noqa: BLE001 - a sanitizer may raise anything
             return CallEnded(None, failure_of(error, "none"), worker)
         artifact = None
@@ -114,12 +118,30 @@ class ToolActor(Actor):
                 content, failure, artifact = intake.packing.pack(value, context)
             if visit is not None:
                 visit.ended(failure, now)
-        return CallEnded(content, failure, worker, mended, context.queued, now - context.began, artifact)
+        ended = CallEnded(content, failure, worker, mended, context.queued, now - context.began, artifact)
+        return replace(ended, tainted=True) if heard_strangers(tool, arguments) else ended
 
     def turned_away(self, message: CallTool, context: Context) -> Failure | None:
         """That the tool rests, which need not be waited for."""
         gate = self.gates.get(message.tool)
         return None if gate is None else gate.shut(context.system.clock())
+
+    def _confirmed(
+        self, intake: Intake, arguments: dict[str, Any], message: CallTool, context: Context
+    ) -> Visit | None:
+        """Let a call in that a person may have to be asked about. A token is spent only on a call that is let in."""
+        tool, gate, confirmations, now = intake.tool, intake.gate, self.workshop.confirmations, context.system.clock()
+        if not message.token:
+            confirmations.ask(tool, arguments, message, context)
+        visit = None if gate is None else gate.enter(now)
+        if message.token:
+            try:
+                confirmations.spend(tool, arguments, message, context)
+            except BaseException:
+                if visit is not None:
+                    visit.cancelled(context, now)
+                raise
+        return visit
 
     async def _handled(
         self, tool: Tool[Any], error: BaseException, failure: Failure, message: CallTool, context: Context
@@ -187,6 +209,14 @@ def outcome(error: BaseException, visit: Visit | None, context: Context, now: fl
     if visit is not None:
         visit.ended(failure, now)
     return failure
+
+
+def heard_strangers(tool: Tool[Any], arguments: dict[str, Any]) -> bool:
+    """Whether a tool that ran with these has called one that is not to be trusted."""
+    if not tool.context_parameters:
+        return False
+    given = (arguments.get(name) for name in tool.context_parameters)
+    return any(isinstance(each, CallContext) and each.tainted for each in given)
 
 
 def settled(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:

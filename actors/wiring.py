@@ -35,13 +35,12 @@ from .chat import Chat
 from .confirmations import Confirmations, key_of
 from .conversation import House
 from .conversations import Conversations, told
-from .desk import Desk
+from .desk import desk
 from .directory import Directory
 from .dispatch import CALL_SECONDS, Dispatcher
 from .executor import Executor
 from .explaining import explained
 from .handlers import Handler
-from .held import Held
 from .intake import Customs
 from .middleware import Around, Middleware
 from .models.contract import Model
@@ -56,7 +55,6 @@ from .steps import Steps
 from .tool import Tool
 from .tool_actor import Workshop
 from .validator import Validator
-from .warden import Warden
 
 T = TypeVar("T")
 
@@ -207,11 +205,8 @@ class Runtime:
         await system.spawn(Executor(dispatcher, self.tracing, self._artifacts), system.address("executor", instance))
         await system.spawn(Selector(self.tools, Keyword(), instance), system.address("selector", instance))
         executor = self._executor = system.door("executor", instance)
-        held = Held(system.clock)
-        warden = None if self._policy is None else Warden(self._policy, system.clock)
-        for each in (dispatcher, self._dispatcher):
-            each.executor, each.warden, each.hold = executor, warden, held.keep
-        self._desk = Desk(held, self._dispatcher, self.tracing)
+        dispatcher.executor = self._dispatcher.executor = executor
+        self._desk = desk(self._policy, self._dispatcher, dispatcher, system.clock, self.tracing)
         house = House(system.door("selector", instance), executor, self.tools, self.tracing)
         result_bytes, artifacts = self._result_bytes, self._artifacts
         workshop = self._workshop = Workshop(instance, executor, self._threads, result_bytes, customs, artifacts)
@@ -309,8 +304,7 @@ class Runtime:
     ) -> ToolResult[Any]:
         """Run the call that ended as `confirmation_required` with this token, once: a person has said yes.
 
-        With `arguments` the person gave these in place of the call's own. A token that is for no call made from here,
-        was used, denied, or has expired, is `invalid_confirmation`.
+        With `arguments` the person gave these in place of the call's own.
         """
         self._must_be_open()
         return await self._desk.confirm(self.system, token, arguments, timeout)

@@ -34,7 +34,8 @@ class Trail(Struct, frozen=True, array_like=True, gc=False):
     """What stays the same along a turn: whose it is, and the W3C trace context that it belongs to.
 
     `turn` is unique among all turns; outside of one it names whoever calls. `caller` is the application's own data
-    about who speaks, as JSON text, `agent` the name of the agent whose turn it is.
+    about who speaks, as JSON text, `agent` the name of the agent whose turn it is. `tainted`: what is asked for may
+    come from what strangers wrote.
     """
 
     conversation: str = ""
@@ -43,6 +44,7 @@ class Trail(Struct, frozen=True, array_like=True, gc=False):
     traceparent: str = ""
     tracestate: str = ""
     agent: str = ""
+    tainted: bool = False
 
 
 class Envelope(Struct, Generic[B], frozen=True, array_like=True, gc=False):

@@ -249,7 +249,8 @@ class CallEnded(Message, frozen=True, tag="call_ended", gc=False):
     """How a tool's run ended: JSON text, or a failure. `worker` is the process that ran it.
 
     `mended` is what that process changed in the arguments. `queued` and `ran` are seconds: at the tool's door, and in
-    the tool. `artifact` is where the whole result is kept, where `content` only tells of it.
+    the tool. `artifact` is where the whole result is kept, where `content` only tells of it. `tainted`: the tool has
+    heard from others what strangers may have written.
     """
 
     content: str | None = None
@@ -259,6 +260,7 @@ class CallEnded(Message, frozen=True, tag="call_ended", gc=False):
     queued: float = 0.0
     ran: float = 0.0
     artifact: Artifact | None = None
+    tainted: bool = False
 
 
 class CallTool(Request[CallEnded], frozen=True, tag="call_tool", gc=False):

@@ -168,6 +168,7 @@ class ToolResult(Spoken, Struct, Generic[T_co], frozen=True, omit_defaults=True,
     Of the last attempt, `queued` is how many seconds it waited at the tool's door, `ran` how long the tool itself took.
     `shared`: another call of the same moment ran for this one too; `cached`: an earlier one did; `hedged`: a second
     attempt was begun because the first took long. `artifact` is where the whole result is kept, where `content` is not.
+    `tainted`: strangers may have written what it says.
     """
 
     _word: ClassVar[str] = "result"
@@ -186,6 +187,7 @@ class ToolResult(Spoken, Struct, Generic[T_co], frozen=True, omit_defaults=True,
     cached: bool = False
     hedged: bool = False
     artifact: Artifact | None = None
+    tainted: bool = False
 
     @property
     def repaired(self) -> bool:
