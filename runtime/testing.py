@@ -1,13 +1,17 @@
 """Shipped fakes: a clock that a test moves, an actor that answers as it is told, an ear at a subject.
 
-The bus for tests is `MemoryBus`, the model for tests is `toolwire.scripted`: both are products, and so are these.
+And `interruptions`, which cancels a piece of work at each point at which it can be. The bus for tests is `MemoryBus`,
+the model for tests is `toolwire.scripted`: both are products, and so are these.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from inspect import isawaitable
-from typing import Any, ClassVar, Self
+from types import coroutine
+from typing import Any, ClassVar, Literal, Self
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from ..protocol.envelope import broadcasts
 from ..protocol.messages import Message
@@ -92,3 +96,111 @@ class Recorder:
             self.messages.append(error)
         news, self._news = self._news, anyio.Event()
         news.set()
+
+
+Way = Literal["suspension", "turn", "task"]
+"""At which points work is cancelled: as its own task suspends; at each turn of the loop, so at the suspensions of all
+that it has begun too; or so, but in a task of its own, by the native cancellation of asyncio (there alone)."""
+
+SETTLED = 50
+"""Turns of the loop in which all that was cancelled has to end."""
+
+
+async def interruptions(
+    work: Callable[[], Coroutine[Any, Any, Any]],
+    ended: Callable[[], Awaitable[None]],
+    way: Way = "turn",
+    most: int = 2_000,
+) -> int:
+    """Do the work again and again, cancelled at its first point, its second, …, until it comes through. How many.
+
+    After each time no task may be left that was not there before, and `ended` looks whether all else is as it should
+    be. Raises AssertionError where it is not, and if the work does not come through after `most` times.
+    """
+    for point in range(1, most):
+        before = running()
+        reached = await WAYS[way](work, point)
+        for _ in range(SETTLED):
+            if running() <= before:
+                break
+            await checkpoint()
+        left = [task for task in anyio.get_running_tasks() if task.id not in before]
+        if left:
+            raise AssertionError(f"cancelled at point {point}, it leaves {left}")
+        try:
+            await ended()
+        except BaseException as error:
+            error.add_note(f"after it was cancelled at point {point}")
+            raise
+        if not reached:
+            return point - 1
+    raise AssertionError(f"it does not come through after {most} points")
+
+
+def running() -> set[int]:
+    """The tasks that there are."""
+    return {task.id for task in anyio.get_running_tasks()}
+
+
+async def at_suspension(work: Callable[[], Coroutine[Any, Any, Any]], point: int) -> bool:
+    """Cancel the work as its own task suspends for the `point`-th time. Whether it did."""
+    with anyio.CancelScope() as scope:
+        await counted(work(), point, scope.cancel)
+    return scope.cancel_called
+
+
+@coroutine
+def counted(work: Coroutine[Any, Any, Any], at: int, stop: Callable[[], None]) -> Generator[Any, Any, None]:
+    """Await `work`, and call `stop` as it suspends for the `at`-th time."""
+    times = 0
+    try:
+        yielded = work.send(None)
+        while True:
+            times += 1
+            if times == at:
+                stop()
+            try:
+                received = yield yielded
+            except BaseException as error:  # noqa: BLE001 - whatever the loop throws in belongs to the work
+                yielded = work.throw(error)
+            else:
+                yielded = work.send(received)
+    except StopIteration:
+        return
+
+
+async def at_turn(work: Callable[[], Coroutine[Any, Any, Any]], point: int) -> bool:
+    """Cancel the work at that turn of the loop. Whether it took so many."""
+    scope = anyio.CancelScope()
+    async with anyio.create_task_group() as beside:
+        with scope:
+            beside.start_soon(after, point - 1, scope.cancel)
+            await work()
+        beside.cancel_scope.cancel()
+    return scope.cancel_called
+
+
+async def after(turns: int, act: Callable[[], object]) -> None:
+    """Do something after some turns of the loop."""
+    for _ in range(turns):
+        await checkpoint()
+    act()
+
+
+async def in_task(work: Callable[[], Coroutine[Any, Any, Any]], point: int) -> bool:
+    """The same, by asyncio's own cancellation."""
+    task = asyncio.create_task(work())
+    for _ in range(point):
+        await asyncio.sleep(0)
+    reached = task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+    return reached
+
+
+WAYS: dict[Way, Callable[[Callable[[], Coroutine[Any, Any, Any]], int], Awaitable[bool]]] = {
+    "suspension": at_suspension,
+    "turn": at_turn,
+    "task": in_task,
+}

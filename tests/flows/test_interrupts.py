@@ -5,9 +5,8 @@ one event later each time, until it comes through. Whatever happened: the histor
 next turn is answered.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from types import coroutine
 from typing import Any
 
 import anyio
@@ -20,7 +19,6 @@ from toolwire import (
     Context,
     ModelRequest,
     Runtime,
-    ToolCall,
     ToolError,
     ToolMessage,
     TurnFinished,
@@ -29,6 +27,7 @@ from toolwire import (
     tool,
 )
 from toolwire.actors.models.scripted import Scripted
+from toolwire.runtime.testing import at_suspension, at_turn, running
 
 pytestmark = pytest.mark.anyio
 
@@ -110,14 +109,10 @@ Interrupted = Callable[[Chat, int], Awaitable[bool]]
 """Says something, and is cancelled at the point of that number; whether there was such a point."""
 
 
-def tasks() -> set[int]:
-    return {task.id for task in anyio.get_running_tasks()}
-
-
 async def settled(before: set[int]) -> bool:
     """Whether the tasks that are new have ended, or end within a few turns of the loop."""
     for _ in range(50):
-        if tasks() <= before:
+        if running() <= before:
             return True
         await checkpoint()
     return False
@@ -129,7 +124,7 @@ async def at_every_point(bus: Any, valid: Any, interrupted: Interrupted, *, name
     async with speaker(bus) as (runtime, agent, model):
         for point in range(1, MOST):
             chat = await runtime.converse(agent, id=f"c{point}" if named and point % 2 else None)
-            before = tasks()
+            before = running()
             reached = await interrupted(chat, point)
             assert valid(chat), point
             assert not exact or await settled(before), point
@@ -143,41 +138,12 @@ async def at_every_point(bus: Any, valid: Any, interrupted: Interrupted, *, name
     raise AssertionError("the turn never comes through")
 
 
-@coroutine
-def counted(work: Coroutine[Any, Any, Any], at: int, stop: Callable[[], None]) -> Generator[Any, Any, int]:
-    """Await `work`, and call `stop` as it suspends for the `at`-th time. How often it suspended."""
-    times = 0
-    try:
-        yielded = work.send(None)
-        while True:
-            times += 1
-            if times == at:
-                stop()
-            try:
-                received = yield yielded
-            except BaseException as error:  # noqa: BLE001 - whatever the loop throws in belongs to the work
-                yielded = work.throw(error)
-            else:
-                yielded = work.send(received)
-    except StopIteration:
-        return times
-
-
 async def at_a_suspension(chat: Chat, point: int) -> bool:
-    with anyio.CancelScope() as scope:
-        await counted(chat.say("Go"), point, scope.cancel)
-    return scope.cancel_called
+    return await at_suspension(lambda: chat.say("Go"), point)
 
 
 async def at_a_turn_of_the_loop(chat: Chat, point: int) -> bool:
-    ended = False
-    async with anyio.create_task_group() as watching:
-        with anyio.CancelScope() as scope:
-            watching.start_soon(after, point, scope.cancel)
-            await chat.say("Go")
-            ended = True
-        watching.cancel_scope.cancel()
-    return not ended
+    return await at_turn(lambda: chat.say("Go"), point)
 
 
 async def by_leaving_at_an_event(chat: Chat, point: int) -> bool:
@@ -275,33 +241,3 @@ async def test_from_inside(bus: Any, valid: Any, place: str) -> None:
 
 
 NAMES = {"tool": "inside", "thread": "in_a_thread", "object": "method"}
-
-
-async def test_a_batch_at_every_turn_of_the_loop(memory: Any) -> None:
-    """It has no history; what has to hold is that nothing of it is left, and that its door is open."""
-    calls = [ToolCall(f"{n}", ("search", "put", "store")[n % 3], ARGUMENTS[n % 3]) for n in range(30)]
-    async with speaker(memory) as (runtime, _, _):
-        for point in range(1, MOST):
-            before, results = tasks(), []
-            moment = anyio.Event()
-            async with memory.left_at(moment), anyio.create_task_group() as calling:
-                calling.start_soon(after, point, moment.set)
-                results = list(await runtime.call_many(calls))
-                calling.cancel_scope.cancel()
-            assert await settled(before)
-            assert (await runtime.call("put", {"book": "x"})).ok
-            if results:
-                assert all(result.ok for result in results)
-                assert point > 2
-                return
-    raise AssertionError("the batch never comes through")
-
-
-ARGUMENTS: tuple[dict[str, Any], ...] = ({"query": "a"}, {"book": "b"}, {"values": [1]})
-
-
-async def after(turns: int, act: Callable[[], None]) -> None:
-    """Do something after some turns of the loop."""
-    for _ in range(turns):
-        await checkpoint()
-    act()

@@ -1,6 +1,8 @@
 """The fakes that are shipped."""
 
+import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from toolwire.protocol.events import Reply
 from toolwire.protocol.failures import ToolwireError, failed
@@ -8,7 +10,7 @@ from toolwire.protocol.messages import Announce, Say, SendAll, TurnEnded, Who
 from toolwire.runtime.bus import MemoryBus
 from toolwire.runtime.context import Context
 from toolwire.runtime.system import ActorSystem
-from toolwire.runtime.testing import Answering, FakeActor, ManualClock, Recorder
+from toolwire.runtime.testing import Answering, FakeActor, ManualClock, Recorder, Way, interruptions
 
 pytestmark = pytest.mark.anyio
 
@@ -53,3 +55,65 @@ async def test_a_recorder_hears_in_order_and_keeps_what_it_can_not_read() -> Non
         await system.publish("news", SendAll(history=True, tools=True))
         (_, _, error) = await recorder.heard(3)
         assert isinstance(error, Exception)
+
+
+@pytest.mark.parametrize("way", ["suspension", "turn", "task"])
+async def test_work_is_cancelled_at_each_point_once(anyio_backend: str, way: Way) -> None:
+    if way == "task" and anyio_backend != "asyncio":
+        pytest.skip("asyncio's own cancellation")
+    steps: list[int] = []
+    reached: list[int] = []
+
+    async def work() -> None:
+        steps.clear()
+        for n in range(5):
+            steps.append(n)
+            await checkpoint()
+
+    async def ended() -> None:
+        reached.append(len(steps))
+
+    points = await interruptions(work, ended, way)
+    assert len(reached) == points + 1
+    assert reached[-1] == 5
+    if way == "suspension":
+        assert reached == [1, 2, 3, 4, 5, 5]
+    else:  # which of two tasks comes first in a turn is the loop's affair
+        assert {3, 4, 5} & set(reached[:-1])
+
+
+async def test_what_is_left_of_work_is_told() -> None:
+    async with anyio.create_task_group() as elsewhere:
+
+        async def work() -> None:
+            elsewhere.start_soon(anyio.sleep_forever)
+            await checkpoint()
+
+        async def ended() -> None:
+            pass
+
+        with pytest.raises(AssertionError, match="cancelled at point 1, it leaves"):
+            await interruptions(work, ended)
+        elsewhere.cancel_scope.cancel()
+
+
+async def test_what_is_not_as_it_should_be_is_told_with_the_point() -> None:
+    held: list[bool] = []
+
+    async def work() -> None:
+        await checkpoint()
+        held.append(True)
+        await checkpoint()
+        held.clear()
+
+    async def ended() -> None:
+        assert not held
+
+    with pytest.raises(AssertionError) as caught:
+        await interruptions(work, ended, "suspension")
+    assert caught.value.__notes__ == ["after it was cancelled at point 2"]
+
+
+async def test_work_that_has_no_end_is_told() -> None:
+    with pytest.raises(AssertionError, match="does not come through after 7 points"):
+        await interruptions(anyio.sleep_forever, checkpoint, most=7)
