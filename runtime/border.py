@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from ..protocol.envelope import NO_BYTES, encode
 from ..protocol.failures import CallFailed, Effect, Failure, ToolwireError, failed
-from ..protocol.retryable import later
+from ..protocol.retryable import NO, later
 
 log = getLogger("toolwire")
 
@@ -70,7 +70,9 @@ def shown(error: BaseException) -> str:
     """`error` as its type and message, shortened; never a traceback, and never a failure of its own."""
     try:
         text = speakable(f"{type(error).__name__}: {error}")
-    except Exception:  # noqa: BLE001 - somebody's __str__ may raise anything
+    except BaseException as other:  # somebody's __str__ may raise anything
+        if ends_program(other):
+            raise
         text = type(error).__name__
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"
 
@@ -107,7 +109,10 @@ def failure_of(error: BaseException, effect: Effect = "none") -> Failure:
         return plain(replace(error.failure, effect=effect))  # it is the effect of another call, which this one made
     if isinstance(error, ToolwireError):
         return plain(error.failure)
-    retryable, after = later(error, datetime.now(UTC))
+    try:
+        retryable, after = later(error, datetime.now(UTC))
+    except Exception:  # noqa: BLE001 - somebody's exception may raise anything while it is looked at
+        retryable, after = NO
     return Failure("failed", shown(error), effect, retryable, after, {"type": type(error).__name__})
 
 
