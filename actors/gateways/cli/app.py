@@ -14,6 +14,7 @@ from .call import call
 from .chat import chat
 from .demo import demo
 from .exits import MEANINGS, Exit, exit_of
+from .plan import plan
 from .settings import Environment, File
 from .tools import tools
 from .worker import worker
@@ -37,7 +38,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # it would call sys.exit
     config=(Environment("TOOLWIRE_", command=False), File("toolwire.toml"), File("pyproject.toml", "tool", "toolwire")),
 )
-for command in (demo, broker, worker, chat, tools, call, audit):
+for command in (demo, broker, worker, chat, tools, call, plan, audit):
     app.command(command)
 
 
