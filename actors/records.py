@@ -17,6 +17,7 @@ from ..protocol.record import CallRecord, recorded, whose
 from ..protocol.redaction import Redaction, has_secrets
 from ..protocol.secret import HIDDEN
 from ..protocol.tools import ToolCall, ToolResult
+from ..runtime.border import fault
 from .audit.contract import Sink
 from .audit.writer import Writer
 from .catalogue import Catalogue
@@ -66,8 +67,20 @@ class Records:
         """Whether anybody wants to know. Cheap: it is asked for each call."""
         return self._always or log.isEnabledFor(logging.INFO)
 
+    def noted(self, result: ToolResult[Any], trail: Raw) -> ToolResult[Any]:
+        """`result`, of a call that could not be sent at all."""
+        if self.wanted():
+            self.ended(result, "", trail)
+        return result
+
     def ended(self, result: ToolResult[Any], arguments: str, trail: Raw) -> None:
-        """A call has ended so."""
+        """A call has ended so. Whatever goes wrong here, or in somebody's own handler of logs, the result stands."""
+        try:
+            self._ended(result, arguments, trail)
+        except Exception as error:  # noqa: BLE001 - see above
+            fault("taking down a call", error)
+
+    def _ended(self, result: ToolResult[Any], arguments: str, trail: Raw) -> None:
         of = whose(trail)
         record = recorded(result, of, datetime.now(UTC))
         self.latest.append(record)

@@ -90,6 +90,8 @@ class Tool(Generic[T_co]):
         self.injected = tuple(signature.injected.items())
         # Most tools: a coroutine function that needs nothing but its arguments.
         self.is_plain = self.is_async and not (signature.streams or self.context_parameters or self.injected)
+        self.needs = spec.needs if isinstance(spec.needs, int | float) else None
+        self.asks = self.needs is not None or bool(self.confirm)
         self.__doc__ = function.__doc__
         self.__name__ = spec.name
 

@@ -26,6 +26,7 @@ from .intake import Customs, Intake
 from .middleware import decided
 from .packing import Packing
 from .providers import Providers
+from .steps.needs import too_late
 from .stream import last
 from .tool import Tool, encoded
 
@@ -91,8 +92,8 @@ class ToolActor(Actor):
         tool, worker, gate, clock = intake.tool, self.workshop.worker, intake.gate, context.system.clock
         try:
             arguments, mended = intake.take(message.arguments)
-            if tool.confirm or message.confirm or message.token:
-                visit = self._confirmed(intake, arguments, message, context)
+            if tool.asks or message.confirm or message.token:
+                visit = self._let_in(intake, arguments, message, context)
             else:
                 visit = None if gate is None else gate.enter(clock())
         except Exception as error:  # noqa: BLE001 - a sanitizer may raise anything
@@ -126,11 +127,14 @@ class ToolActor(Actor):
         gate = self.gates.get(message.tool)
         return None if gate is None else gate.shut(context.system.clock())
 
-    def _confirmed(
-        self, intake: Intake, arguments: dict[str, Any], message: CallTool, context: Context
-    ) -> Visit | None:
-        """Let a call in that a person may have to be asked about. A token is spent only on a call that is let in."""
+    def _let_in(self, intake: Intake, arguments: dict[str, Any], message: CallTool, context: Context) -> Visit | None:
+        """Let a call in whose tool asks for time, or for a person's word. A token is spent only on one that is let in.
+
+        Raises ToolwireError.
+        """
         tool, gate, confirmations, now = intake.tool, intake.gate, self.workshop.confirmations, context.system.clock()
+        if tool.needs is not None and context.deadline - now < tool.needs:  # it has waited at the door
+            raise ToolwireError(too_late(tool.needs, max(0.0, context.deadline - now)))
         if not message.token:
             confirmations.ask(tool, arguments, message, context)
         visit = None if gate is None else gate.enter(now)

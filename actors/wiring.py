@@ -291,7 +291,7 @@ class Runtime:
         call, failure = encoded(ToolCall(f"call_{next(self._numbers)}", name, dict(arguments or {})))
         result: ToolResult[Any]
         if failure is not None:
-            result = ToolResult(call.id, name, None, failure, 0)
+            result = self._records.noted(ToolResult(call.id, name, None, failure, 0), self.system.trail)
         elif self.tracing.listens():
             result = (await self._batch((call,), timeout, ids=False))[0]
         else:  # one call on nobody's behalf needs no plan: it goes its way from here

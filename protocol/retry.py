@@ -4,6 +4,8 @@ The waits are those of Marc Brooker, "Exponential Backoff And Jitter" (AWS Archi
 between 0 and a bound that grows from attempt to attempt.
 """
 
+import math
+
 from .failures import Failure
 from .tools import Retry, ToolSpec
 
@@ -26,7 +28,8 @@ def pause(failure: Failure, spec: ToolSpec, attempt: int, left: float | None, dr
     wait = draw * bound(retry, attempt)
     if failure.retry_after is not None:
         wait = max(wait, failure.retry_after)
-    return None if left is not None and wait >= left else wait
+    # Written so that a number which is none, of a spec that came over the wire, is no wait.
+    return wait if 0 <= wait < (math.inf if left is None else left) else None
 
 
 def bound(retry: Retry, attempt: int) -> float:

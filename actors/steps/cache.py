@@ -27,7 +27,7 @@ class Cache:
 
     def concerns(self, entry: Entry) -> bool:
         """Whether the tool lets its results be kept."""
-        return entry.spec.cache is not None
+        return entry.spec.cache is not None and entry.spec.read_only
 
     async def __call__(self, passage: Passage, context: Context, following: Following) -> ToolResult[Any]:
         """Answer with what is kept, or keep what comes. One whose whole is kept elsewhere for a time is not kept."""

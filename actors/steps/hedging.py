@@ -43,7 +43,7 @@ class Hedging:
 
     def concerns(self, entry: Entry) -> bool:
         """Whether the tool asks for it."""
-        return entry.spec.hedge
+        return entry.spec.hedge and entry.spec.read_only
 
     async def __call__(self, passage: Passage, context: Context, following: Following) -> ToolResult[Any]:
         """One attempt, or two."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ...protocol.failures import failed
+from ...protocol.failures import Failure, failed
 from ...protocol.tools import ToolResult
 from ...runtime.context import Context
 from ..catalogue import Entry
@@ -24,13 +24,12 @@ class Needs:
         entry, clock = passage.entry, context.system.clock
         needs, left = needed(entry), context.remaining()
         if needs is not None and left is not None and needs > left and not self._trial(entry):
-            said = f"the call was not begun: it needs about {needs:.3g} s, and {left:.3g} s are left"
-            return passage.failed(failed("timed_out", said, by="needs", needs=needs, left=left))
+            return passage.failed(too_late(needs, left))
         began = clock()
         result = await following(context)
         if entry.spec.needs == "p95" and result.failure is None:
             entry.refused = 0
-            if not entry.spec.hedge:  # which watches by itself
+            if not (entry.spec.hedge and entry.spec.read_only):  # which watches by itself
                 entry.observed.add(clock() - began)
         return result
 
@@ -46,3 +45,9 @@ def needed(entry: Entry) -> float | None:
     """The seconds that a call of the tool needs, None where that is not known."""
     needs = entry.spec.needs
     return entry.observed.p95 if needs == "p95" else needs
+
+
+def too_late(needs: float, left: float) -> Failure:
+    """That a call is not begun, for it needs more seconds than are left."""
+    said = f"the call was not begun: it needs about {needs:.3g} s, and {left:.3g} s are left"
+    return failed("timed_out", said, by="needs", needs=needs, left=left)

@@ -36,7 +36,7 @@ class Sharing:
 
     def concerns(self, entry: Entry) -> bool:
         """Whether the tool lets its runs be shared."""
-        return entry.spec.share
+        return entry.spec.share and entry.spec.read_only
 
     async def __call__(self, passage: Passage, context: Context, following: Following) -> ToolResult[Any]:
         """Run, or wait for the one that runs."""

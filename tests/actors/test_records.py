@@ -161,3 +161,28 @@ async def test_where_nothing_can_be_kept_no_runtime_begins(tmp_path: Path) -> No
         async with Runtime(audit=[JsonLines(tmp_path / "no" / "lines")]):
             pytest.fail("it began")
     assert caught.value.failure.code == "storage_failed"
+
+
+async def test_a_handler_of_logs_that_breaks_costs_no_call(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(_: logging.LogRecord) -> bool:
+        raise ValueError("a filter of somebody's own")
+
+    logger = logging.getLogger("toolwire.calls")
+    caplog.set_level(logging.INFO, "toolwire.calls")
+    logger.addFilter(broken)
+    try:
+        async with Runtime(history=9) as runtime:
+            await runtime.serve(greet)
+            results = await runtime.call_many([ToolCall(str(n), "greet", '{"name":"Ada"}') for n in range(3)])
+            assert all(result.ok for result in results)
+    finally:
+        logger.removeFilter(broken)
+    assert "taking down a call" in caplog.text
+
+
+async def test_what_could_not_be_sent_is_taken_down_too() -> None:
+    async with Runtime(history=9) as runtime:
+        await runtime.serve(greet)
+        await runtime.call("greet", {"name": float("nan")})
+        await runtime.call_many([ToolCall("a", "greet", {"name": float("nan")})])
+        assert [each.code for each in runtime.history] == ["invalid_arguments"] * 2

@@ -87,3 +87,12 @@ def test_who_asks_for_more_time_than_there_is_ends_it() -> None:
     assert pause(busy, WRITE, 1, 6.0, 0.0) == 5.0
     assert pause(busy, WRITE, 1, 5.0, 0.0) is None
     assert pause(busy, WRITE, 1, None, 1.0) == 5.0
+
+
+@given(
+    st.builds(Retry, first=st.floats(), factor=st.floats(), cap=st.floats()), st.none() | st.floats(), st.floats(0, 1)
+)
+def test_a_spec_that_came_over_the_wire_may_hold_anything(retry: Retry, after: float | None, draw: float) -> None:
+    busy = Failure("overloaded", "full", retryable=True, retry_after=after)
+    wait = pause(busy, ToolSpec("t", retry=retry), 1, None, draw)
+    assert wait is None or 0 <= wait < float("inf")

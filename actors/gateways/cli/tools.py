@@ -125,4 +125,11 @@ def flags(spec: ToolSpec) -> str:
         said.append("in order")
     if spec.timeout is not None:
         said.append(f"{spec.timeout:g} s")
+    said += [flag for flag in ("share", "hedge") if getattr(spec, flag)]
+    if spec.retry is not None:
+        said.append(f"{spec.retry.times} retries")
+    if spec.cache is not None:
+        said.append(f"cached {spec.cache:g} s")
+    if spec.needs is not None:
+        said.append(f"needs {brief(spec.needs, 5) if isinstance(spec.needs, str) else f'{spec.needs:g} s'}")
     return ", ".join(said)

@@ -1,8 +1,11 @@
 """What can't fit into what is left of its time is not begun."""
 
+import anyio
 import pytest
+import trio
+from trio.testing import MockClock
 
-from toolwire import Context, Runtime, tool
+from toolwire import Context, Runtime, ToolCall, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -38,3 +41,25 @@ async def test_the_time_is_that_of_whoever_calls() -> None:
         await runtime.serve(tool(inner, needs=2.0), tool(outer, timeout=1.0))
         assert (await runtime.call("outer")).value == "timed_out"
         assert (await runtime.call("outer", timeout=9.0)).value == ""
+
+
+def test_who_waited_too_long_at_the_door_is_not_begun() -> None:
+    ran: list[str] = []
+
+    async def slow(name: str) -> None:
+        """Take half of the time."""
+        ran.append(name)
+        await anyio.sleep(2.0)
+
+    async def main() -> None:
+        async with Runtime() as runtime:
+            await runtime.serve(tool(slow, needs=2.5, concurrency=1))
+            calls = [ToolCall(name, "slow", {"name": name}) for name in "ab"]
+            first, second = await runtime.call_many(calls, timeout=4.0)
+        assert first.ok
+        assert second.failure is not None
+        assert (second.failure.code, second.failure.effect) == ("timed_out", "none")
+        assert second.failure.details == {"by": "needs", "needs": 2.5, "left": 2.0}
+        assert ran == ["a"]
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
