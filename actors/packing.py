@@ -4,8 +4,9 @@ import sys
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from ..protocol.failures import Failure, failed
+from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.tools import Artifact, encode_json
 from ..runtime.context import Context
 from .artifacts import Artifacts
@@ -48,7 +49,10 @@ class Packing:
             text: str = msgspec.json.decode(data)
             data = text.encode()
         briefly = self.guard.result == "truncate"
-        caller, now = context.whose().caller, context.system.clock()
+        try:
+            caller, now = context.whose().caller, context.system.clock()
+        except ToolwireError as error:
+            return None, replace(error.failure, effect="done"), None
         artifact = self.artifacts.keep(data, caller, now, is_text=is_text, briefly=briefly)
         if briefly:
             return truncated(data, limit), None, artifact or Artifact("", len(data), self.artifacts.instance)

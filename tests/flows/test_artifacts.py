@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from anyio.lowlevel import checkpoint
+from msgspec import Raw
 
 from toolwire import (
     CallFailed,
@@ -18,6 +19,10 @@ from toolwire import (
     scripted,
     tool,
 )
+from toolwire.protocol.envelope import encode
+from toolwire.protocol.messages import CallTool
+from toolwire.runtime.context import Context
+from toolwire.runtime.deadline import NEVER
 
 pytestmark = pytest.mark.anyio
 
@@ -223,3 +228,12 @@ async def test_who_kept_it_has_gone(shared_bus: Any) -> None:
         failure = (await host.call(read_artifact, {"artifact": result.artifact.id})).failure
         assert failure is not None
         assert (failure.code, failure.effect) == ("failed", "none")
+
+
+async def test_a_call_that_lies_about_whose_it_is_has_done_its_work(bus: Any) -> None:
+    async with bus.open(numbers) as runtime:
+        context = Context(runtime.system, NEVER, 0, (), Raw(encode(["not", "a", 1, "trail"])))
+        address = runtime.system.address("tool", "numbers", runtime.system.bus.instance)
+        ended = await context.ask(address, CallTool("1", "numbers", '{"count": 5000}'))
+        assert ended.failure is not None
+        assert (ended.failure.code, ended.failure.effect) == ("invalid_message", "done")
