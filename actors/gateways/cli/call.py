@@ -15,6 +15,7 @@ from .exits import Exit, as_by_ctrl_c, exit_of
 from .options import Json, Namespace, Nats, Tools, joined
 
 ARGUMENTS = """Its arguments as JSON, such as '{"city": "Paris"}'; - reads them from standard input."""
+YES = "Confirm the call where a person is to be asked about it."
 
 
 def call(
@@ -26,6 +27,7 @@ def call(
     namespace: Namespace = "default",
     tools: Tools = (),
     timeout: Annotated[float | None, Parameter(help="Seconds that the call may take.")] = None,
+    yes: Annotated[bool, Parameter(help=YES, negative=(), show_env_var=False)] = False,
     json: Json = False,
 ) -> int:
     """Call one tool, and print what it returns."""
@@ -38,7 +40,9 @@ def call(
     async def turn() -> ToolResult[Any]:
         async with joined(nats, namespace, tools) as runtime:
             with output(stderr=True).status(f"{name} runs"):
-                return await runtime.call(name, given, timeout=timeout)
+                result = await runtime.call(name, given, timeout=timeout)
+                token = asked(result)
+                return result if token is None or not yes else await runtime.confirm(token, timeout=timeout)
 
     with as_by_ctrl_c():
         result = anyio.run(turn)
@@ -50,7 +54,19 @@ def call(
     if result.failure is None:
         return Exit.DONE
     output(stderr=True).print(said(result.failure), soft_wrap=True)
+    if asked(result) is not None:
+        arguments = harmless(str(result.failure.details.get("arguments", "")))
+        output(stderr=True).out(f"its arguments: {arguments}\nto confirm it, give the same command with --yes")
     return exit_of(result.failure)
+
+
+def asked(result: ToolResult[Any]) -> str | None:
+    """The token of a call that a person has to confirm first; None of any other."""
+    failure = result.failure
+    if failure is None or failure.code != "confirmation_required":
+        return None
+    token = failure.details.get("token")
+    return token if isinstance(token, str) else None
 
 
 def mapping(text: bytes) -> dict[str, Any]:

@@ -55,6 +55,11 @@ async def refuse() -> None:
     """Never."""
     raise ToolError("not today")
 
+@tool(confirm=lambda a: a.amount > 100 and f"it moves {a.amount}")
+async def pay(amount: int) -> str:
+    """Pay."""
+    return f"paid {amount}"
+
 async def hold(pipe: str, seconds: float, context: Context) -> str:
     """Say which process runs it, then take its time; a second attempt takes none."""
     Path(pipe).write_text(f"{os.getpid()}\\n")
@@ -378,6 +383,18 @@ def test_a_call_for_programs_is_one_line_of_json(toolwire: Toolwire, work: Path)
     said = toolwire("call", "refuse", "--tools", "work:refuse", "--json")
     assert (said.code, said.json["ok"], said.json["failure"]["code"]) == (1, False, "failed")
     assert said.err == "failed: not today\n"
+
+
+def test_a_call_that_a_person_has_to_confirm_runs_with_yes_only(toolwire: Toolwire, work: Path) -> None:
+    command = ("call", "pay", '{"amount": 500}', "--tools", "work:pay")
+    asked = toolwire(*command)
+    assert (asked.code, asked.out) == (Exit.FAILED, "")
+    assert "confirmation_required: a person has to confirm this call of 'pay' first: it moves 500" in asked.err
+    assert 'its arguments: {"amount":500}\nto confirm it, give the same command with --yes' in asked.err
+    confirmed = toolwire(*command, "--yes")
+    assert (confirmed.code, confirmed.out) == (0, "paid 500\n")
+    small = toolwire("call", "pay", '{"amount": 5}', "--tools", "work:pay")
+    assert (small.code, small.out) == (0, "paid 5\n")
 
 
 def test_a_call_that_takes_too_long_has_failed(toolwire: Toolwire, pipe: Pipe) -> None:
