@@ -1,7 +1,7 @@
 """The last leg of a call: find who serves its tool, send it there, and make a result of whatever comes back."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
@@ -178,3 +178,14 @@ def encoded(call: ToolCall) -> tuple[ToolCall, Failure | None]:
         return ToolCall(identity, name, text, after), None
     failure = failed("invalid_call", "the id or the name of the call is no text: it holds half a surrogate pair")
     return ToolCall(identity, name, "null", after), failure
+
+
+def encoded_all(calls: Sequence[ToolCall]) -> tuple[tuple[ToolCall, ...], dict[int, ToolResult[Any]]]:
+    """`calls` as they are sent, and, by position, the results of those that can't be sent so."""
+    made = [encoded(call) for call in calls]
+    failures: dict[int, ToolResult[Any]] = {
+        n: ToolResult(call.id, call.name, None, failure, 0)
+        for n, (call, (_, failure)) in enumerate(zip(calls, made, strict=True))
+        if failure is not None
+    }
+    return tuple(text for text, _ in made), failures

@@ -117,7 +117,7 @@ class Services:
         async with self._one_by_one:
             standing = self._at.get(announced.name)
             if standing is None or standing.offered is not lazily:  # only those who wait for it still want it
-                await self.workshop.providers.fill(offered.tools.values())
+                await self.workshop.furnish(offered.tools.values())
                 ref = await self.system.spawn(offered.staff(self.workshop), key=self._addresses(offered)[0])
             else:
                 self._refuse_collisions([offered], {announced.name: standing})
@@ -131,7 +131,7 @@ class Services:
         standings: list[Standing] = []
         before: dict[str, Standing] = {}
         for offered in offerings:
-            await self.workshop.providers.fill(offered.tools.values())
+            await self.workshop.furnish(offered.tools.values())
         try:
             for offered in offerings:
                 standings.append(Standing(offered, await self._spawn(offered)))  # noqa: PERF401 - what is there is undone if one fails

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import cached_property
-from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -47,6 +47,7 @@ class Promises(Asked, Guards, total=False):
     lenient: bool | None
     sanitize: Mapping[str, Sanitizer | None]
     on_error: Mapping[Key, Handler]
+    isolation: Literal["process"] | None
     confirm: Confirm
     untrusted: bool
 
@@ -84,12 +85,14 @@ class Tool(Generic[T_co]):
         self.function = function
         self.spec = spec
         self.signature = signature
+        self.where = ""  # by what name a worker process finds it, once it is served
         self.concurrency = concurrency
         self.is_async = is_async(function)
         self.context_parameters = tuple(name for name, kind in signature.filled.items() if kind is Context)
         self.injected = tuple(signature.injected.items())
+        filled = self.context_parameters or self.injected
         # Most tools: a coroutine function that needs nothing but its arguments.
-        self.is_plain = self.is_async and not (signature.streams or self.context_parameters or self.injected)
+        self.is_plain = self.is_async and not (signature.streams or filled or spec.isolation == "process")
         self.needs = spec.needs if isinstance(spec.needs, int | float) else None
         self.asks = self.needs is not None or bool(self.confirm)
         self.__doc__ = function.__doc__
@@ -263,6 +266,9 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Unpack[Option
     be written by strangers (docs/protection.md). Raises Misuse, naming parameter and type, for a signature that has no
     schema.
 
+    `isolation="process"` runs each call in a worker process, which is killed at once when the call is cancelled or its
+    time is over; another process has to find the tool by `module:name` (docs/time.md).
+
     `rate` ("10/s") is how many calls start in a time; `breaker` lets the tool rest after failures in a row. A result of
     more than `result_bytes` (the runtime's limit) is refused, truncated or spilled, as `result` says (docs/results.md).
 
@@ -303,7 +309,7 @@ def _made(function: Callable[..., Any], signature: Signature, options: Options) 
         computed=bool(touching),
         version=options.get("version", ""),
         lenient=options.get("lenient"),
-        isolation="" if is_async(function) else "thread",
+        isolation=options.get("isolation") or ("" if is_async(function) else "thread"),
         confirm="" if confirm is False else "always" if confirm is True else "maybe",
         untrusted=options.get("untrusted", False),
         **asked(signature.name, options, read_only=options.get("read_only", False)),

@@ -1,9 +1,9 @@
 """The tool actor: one function, or the methods of one object, behind one door."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from inspect import iscoroutine
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from msgspec.structs import replace
 
@@ -14,6 +14,7 @@ from ..runtime.actor import Actor
 from ..runtime.border import ends_program, failure_of, is_ours
 from ..runtime.context import Context, Door
 from ..runtime.isolation import isolated
+from ..runtime.processes import Processes, cores
 from ..runtime.threads import Threads
 from ..runtime.tracing import entered
 from .artifacts import Artifacts
@@ -25,6 +26,7 @@ from .handlers import Handlers, handled
 from .intake import Customs, Intake
 from .middleware import decided
 from .packing import Packing
+from .process import command, in_process, prepare
 from .providers import Providers
 from .steps.needs import too_late
 from .stream import last
@@ -35,7 +37,7 @@ class Workshop:
     """What the tools of one runtime share: its name, its threads, how large a result may be, who runs their calls.
 
     `customs` is what is done with arguments, `providers` what is injected, `confirmations` asks for a person's word,
-    `artifacts` keeps what is too large.
+    `artifacts` keeps what is too large, `processes` are those of tools that are isolated so (as many as cores).
     """
 
     confirmations: Confirmations
@@ -48,6 +50,7 @@ class Workshop:
         largest: int,
         customs: Customs | None = None,
         artifacts: Artifacts | None = None,
+        processes: int | None = None,
     ) -> None:
         self.worker = worker
         self.artifacts = Artifacts(worker) if artifacts is None else artifacts
@@ -56,7 +59,24 @@ class Workshop:
         self.largest = largest
         self.customs = Customs() if customs is None else customs
         self.providers = Providers()
+        self.processes = Processes(command, cores() if processes is None else processes, largest)
         self.handlers = Handlers()
+
+    async def __aenter__(self) -> Self:
+        await self.providers.__aenter__()
+        await self.processes.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Only after the last tool has ended."""
+        await self.processes.__aexit__()
+        await self.providers.__aexit__()
+        self.threads.close()
+
+    async def furnish(self, tools: Collection[Tool[Any]]) -> None:
+        """Make ready what `tools` need: what is injected, processes. Raises Misuse for what can't be."""
+        await prepare(tools, self.processes)
+        await self.providers.fill(tools)
 
 
 class ToolActor(Actor):
@@ -103,7 +123,7 @@ class ToolActor(Actor):
             if tool.is_plain:
                 value = await isolated(tool.function(**arguments), entered(context))
             else:
-                value = await self._run(tool, arguments, message, context)
+                value = await self._run(tool, arguments, message, context, changed=bool(mended))
         except BaseException as error:
             now = clock()
             failure = outcome(error, visit, context, now)
@@ -159,8 +179,13 @@ class ToolActor(Actor):
         result = decided(ToolResult(message.id, message.tool, None, failure), decision)
         return result.content, result.failure
 
-    async def _run(self, tool: Tool[Any], arguments: dict[str, Any], message: CallTool, context: Context) -> Any:
-        """What the function gives for `arguments`, and for what the runtime fills in."""
+    async def _run(
+        self, tool: Tool[Any], arguments: dict[str, Any], message: CallTool, context: Context, *, changed: bool
+    ) -> Any:
+        """What the function gives for `arguments` (`changed`: not those of the message), and for what is filled in."""
+        if tool.spec.isolation == "process":
+            workshop, values = self.workshop, arguments if changed else None
+            return await in_process(tool, values, message, context, workshop.processes, workshop.largest)
         for name in tool.context_parameters:
             arguments[name] = of_call(context, message, self.workshop.executor)
         for name, kind in tool.injected:

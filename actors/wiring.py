@@ -44,11 +44,10 @@ from .handlers import Handler
 from .intake import Customs
 from .middleware import Around, Middleware
 from .models.contract import Model
-from .providers import Providers
 from .records import Records
 from .selector import Selector
 from .selectors import Keyword
-from .sending import encoded
+from .sending import encoded, encoded_all
 from .services import Services
 from .serving import Served
 from .steps import Steps
@@ -75,11 +74,12 @@ class Runtime:
     process serves stay inside it; False sends calls to tools and conversations over the bus all the same; a
     collection names the kinds of actors that may be reached inside. `call_seconds` is the time limit of a call whose
     tool names none, `result_bytes` the most that a result may have, `artifact_bytes` how much is kept of larger ones
-    (docs/results.md), `threads` how many functions that are not async run at once. `lenient` lets arguments that do not
-    fit be mended where there is one way to read them, `repair="on"` also texts that are no JSON; results tell what was
-    changed (docs/arguments.md). `secret`, 16 bytes or more, is what confirmations of tools served here are sealed with;
-    without it one is drawn. `policy` is what calls made from here may do; with `taint` a person is asked before what
-    can't be undone, once a turn has read what strangers may have written (docs/protection.md).
+    (docs/results.md), `threads` how many functions that are not async run at once, `processes` how many worker
+    processes there may be (as many as cores; docs/time.md). `lenient` lets arguments that do not fit be mended where
+    there is one way to read them, `repair="on"` also texts that are no JSON; results tell what was changed
+    (docs/arguments.md). `secret`, 16 bytes or more, is what confirmations of tools served here are sealed with; without
+    it one is drawn. `policy` is what calls made from here may do; with `taint` a person is asked before what can't be
+    undone, once a turn has read what strangers may have written (docs/protection.md).
     `history` is of how many calls the records are kept here, `audit` where they are kept beside that; with
     `audit_strict` a call begins only when its record has a place (docs/outcomes.md).
 
@@ -97,6 +97,7 @@ class Runtime:
         result_bytes: int = RESULT,
         artifact_bytes: int = ROOM,
         threads: int = THREADS,
+        processes: int | None = None,
         tracer_provider: Any = None,
         lenient: bool = True,
         repair: Literal["off", "on"] = "off",
@@ -114,8 +115,6 @@ class Runtime:
         self.tools = Catalogue(lambda name, instance: self.system.door("tool", name, instance), bus.instance)
         self.tracing = Tracing(tracer_provider)
         self._call_seconds = call_seconds
-        self._result_bytes = result_bytes
-        self._threads = threads
         self._customs = Customs(lenient, repair == "on")
         self._key = key_of(secret)
         self._policy = policy
@@ -123,11 +122,12 @@ class Runtime:
         self._directory: Directory | None = None
         self._services: Services
         self._conversations: Conversations
-        self._workshop: Workshop
         self._executor: str | Door = ""
         self._around = Around()
         self._artifacts = Artifacts(bus.instance, artifact_bytes)
-        self._providers = Providers()
+        parts = (threads, result_bytes, self._customs, self._artifacts, processes)
+        self._workshop = Workshop(bus.instance, "", *parts)
+        self._workshop.handlers = self._around.handlers
         self._steps = Steps()
         self._records = Records(self.tools, history, audit, strict=audit_strict)
         if audit_strict:
@@ -142,7 +142,7 @@ class Runtime:
     @property
     def abandoned(self) -> tuple[Abandoned, ...]:
         """Functions that still run in a thread though their call has ended: no thread can be stopped."""
-        return self._workshop.threads.abandoned if hasattr(self, "_workshop") else ()
+        return self._workshop.threads.abandoned
 
     @property
     def history(self) -> tuple[CallRecord, ...]:
@@ -150,11 +150,11 @@ class Runtime:
         return tuple(self._records.latest)
 
     async def __aenter__(self) -> Self:
-        await self._providers.__aenter__()
+        await self._workshop.__aenter__()
         try:
             await self._enter_system()
         except BaseException:
-            await self._providers.__aexit__()
+            await self._workshop.__aexit__()
             raise
         return self
 
@@ -179,10 +179,9 @@ class Runtime:
         try:
             return await self.system.__aexit__(kind, error, trace)
         finally:
-            await self._providers.__aexit__()  # after the last tool has ended
+            await self._workshop.__aexit__()  # after the last tool has ended
             with anyio.move_on_after(LEAVING, shield=True):
                 await self._conversations.close()
-            self._workshop.threads.close()
             await self._records.close()
 
     async def _furnish(self) -> None:
@@ -208,11 +207,9 @@ class Runtime:
         dispatcher.executor = self._dispatcher.executor = executor
         self._desk = desk(self._policy, self._dispatcher, dispatcher, system.clock, self.tracing)
         house = House(system.door("selector", instance), executor, self.tools, self.tracing)
-        result_bytes, artifacts = self._result_bytes, self._artifacts
-        workshop = self._workshop = Workshop(instance, executor, self._threads, result_bytes, customs, artifacts)
+        workshop = self._workshop
+        workshop.executor = executor
         workshop.confirmations = Confirmations(instance, system.clock, self._key)
-        workshop.providers = self._providers
-        workshop.handlers = around.handlers
         self._services = Services(system, self.tools, workshop, directory)
         self._conversations = Conversations(system, house, self._services, self._context)
 
@@ -238,7 +235,7 @@ class Runtime:
         what tools get, and it is left when the runtime has closed and no tool runs any more, the last one first.
         Raises Misuse where a `kind` is in use already.
         """
-        self._providers.add(kind, factory)
+        self._workshop.providers.add(kind, factory)
 
     def use(self, *middlewares: Middleware) -> None:
         """Put `async def m(call, context, next) -> ToolResult` around each call that is made from here.
@@ -321,14 +318,8 @@ class Runtime:
 
         Arguments may hold `{"$result": id or position, "path": …}`; `timeout` is for each call, in seconds.
         """
-        sent: list[ToolCall] = []
-        failures: dict[int, ToolResult[Any]] = {}
-        for call in calls:
-            text, failure = encoded(call)
-            if failure is not None:
-                failures[len(sent)] = ToolResult(call.id, call.name, None, failure, 0)
-            sent.append(text)
-        results = await self._batch(tuple(sent), timeout, ids=True)
+        sent, failures = encoded_all(calls)
+        results = await self._batch(sent, timeout, ids=True)
         return tuple(failures.get(n, result) for n, result in enumerate(results)) if failures else results
 
     def explain(self, calls: Sequence[ToolCall], *, references: bool = True, ids: bool = True) -> Graph:
