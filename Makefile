@@ -9,6 +9,10 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,\
 	$(shell $(name) -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo $(name))))
 
 PY := .venv/bin/python
+# Half of what the tests take is waiting. A file stays with one worker: what it starts is started once. More workers
+# than two would have tests that wait for each other's time on small machines; make test WORKERS=8 on larger ones.
+WORKERS ?= 2
+PYTEST := $(PY) -m pytest -n $(WORKERS) --dist loadfile
 FOLDERS := protocol runtime actors
 PROGRAMS := $(wildcard tests benchmarks examples)
 
@@ -27,13 +31,13 @@ demo: $(FILES) ## a trip planned in one turn, over two worker processes, as a wa
 	@$(PY) -m toolwire demo
 
 test: lint types ## all that must hold before a commit lands
-	$(PY) -m pytest
+	$(PYTEST)
 
 check: lint types ## the same without the tests that take seconds each
-	$(PY) -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 chaos: $(FILES) ## random graphs, durations and failures: 10,000 of each kind; EXAMPLES=100000 for more
-	TOOLWIRE_EXAMPLES=$(or $(EXAMPLES),10000) $(PY) -m pytest -m chaos
+	TOOLWIRE_EXAMPLES=$(or $(EXAMPLES),10000) $(PYTEST) --dist load -m chaos
 
 lint: $(FILES)
 	$(PY) -m ruff check

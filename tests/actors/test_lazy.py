@@ -156,7 +156,6 @@ async def test_a_failing_loader_is_told_to_all_who_wait_and_tried_again_at_the_n
         (ToolError("not licensed"), "not licensed"),
         (KeyError("x"), "KeyError: 'x'"),
     ],
-    ids=repr,
 )
 async def test_what_is_no_tool_does_not_load(thing: Any, why: str) -> None:
     async with Runtime() as runtime:

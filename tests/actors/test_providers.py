@@ -55,7 +55,7 @@ def plainly() -> Iterator[Db]:
     db.open = False
 
 
-@pytest.mark.parametrize("factory", [Db, Db(), opened, in_a_group, plainly], ids=str)
+@pytest.mark.parametrize("factory", [Db, Db(), opened, in_a_group, plainly])
 async def test_all_tools_get_the_same_one(factory: Any) -> None:
     async with Runtime() as runtime:
         runtime.provide(Db, factory)

@@ -142,7 +142,7 @@ class Empty:
     def _private(self) -> None: ...
 
 
-@pytest.mark.parametrize("thing", [object(), Empty(), Empty], ids=str)
+@pytest.mark.parametrize("thing", [object(), Empty(), Empty])
 def test_what_has_nothing_to_serve_is_refused(thing: object) -> None:
     with pytest.raises(Misuse, match="no public method to serve"):
         offering(thing, PLAIN, "i")

@@ -276,7 +276,7 @@ class Rude:
 NOT_JSON = [object(), {1, object()}, {"a": "\ud800"}, Rude(), {(1, 2): 3}, 1j, math.nan, {"a": [None, (-math.inf,)]}]
 
 
-@pytest.mark.parametrize("value", NOT_JSON, ids=repr)
+@pytest.mark.parametrize("value", NOT_JSON)
 def test_a_result_that_json_can_not_carry(value: object) -> None:
     content, failure = encoded(value, 1_000)
     assert content is None
@@ -284,7 +284,7 @@ def test_a_result_that_json_can_not_carry(value: object) -> None:
     assert (failure.code, failure.effect) == ("invalid_result", "done")
 
 
-@pytest.mark.parametrize("value", [None, {"a": [None, 1.5]}, [10**30, None], [msgspec.Raw(b"null")], "null"], ids=repr)
+@pytest.mark.parametrize("value", [None, {"a": [None, 1.5]}, [10**30, None], [msgspec.Raw(b"null")], "null"])
 def test_nothing_is_no_number(value: object) -> None:
     assert encoded(value, 1_000)[1] is None
 

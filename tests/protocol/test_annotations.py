@@ -92,7 +92,7 @@ def node(kind: Any) -> Any:
         (("A name.", Meta(description="Meta's.")), {"description": "Meta's."}),
         ((annotated_types.Ge(1), annotated_types.Lt(9)), {"minimum": 1, "exclusiveMaximum": 9}),
         ((annotated_types.MultipleOf(2),), {"multipleOf": 2}),
-        ((object(), 7), {}),
+        ((object, 7), {}),
     ],
     ids=str,
 )

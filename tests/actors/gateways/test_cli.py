@@ -104,13 +104,13 @@ def environment(**more: str) -> dict[str, str]:
 
 
 class Program:
-    """A command that runs; its lines come one by one."""
+    """A command that runs; its lines come one by one. What it would have removed at its end is left in `rubbish`."""
 
-    def __init__(self, arguments: tuple[str, ...], cwd: Path) -> None:
+    def __init__(self, arguments: tuple[str, ...], cwd: Path, rubbish: Path) -> None:
         self.process = subprocess.Popen(
             [*COMMAND, *arguments],
             cwd=cwd,
-            env=environment(),
+            env=environment(TMPDIR=str(rubbish)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -176,12 +176,13 @@ def toolwire(tmp_path: Path) -> Toolwire:
 
 
 @pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
+def started(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     """Starts commands that stay; they end with the test."""
+    rubbish = tmp_path_factory.mktemp("rubbish")
     with ExitStack() as stack:
 
         def start(*arguments: str, cwd: Path = tmp_path) -> Program:
-            program = Program(arguments, cwd)
+            program = Program(arguments, cwd, rubbish)
             stack.callback(program.close)
             return program
 
