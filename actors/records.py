@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from msgspec import Raw
 from msgspec.structs import replace
 
-from ..protocol.envelope import Trail
+from ..protocol.envelope import EMPTY_TRAIL, Trail
 from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.record import CallRecord, recorded, whose
 from ..protocol.redaction import Redaction, has_secrets
@@ -47,6 +47,8 @@ class Records:
         self.writers = [Writer(sink, strict=strict) for sink in sinks]
         self.content = any(sink.content for sink in sinks)
         self._always = bool(history or sinks)
+        self._trail = EMPTY_TRAIL
+        self._of = Trail()
 
     async def open(self, tasks: TaskGroup) -> None:
         """Make ready what is written to, and let it be written in `tasks`. Raises ToolwireError, `storage_failed`."""
@@ -81,7 +83,9 @@ class Records:
             fault("taking down a call", error)
 
     def _ended(self, result: ToolResult[Any], arguments: str, trail: Raw) -> None:
-        of = whose(trail)
+        if trail is not self._trail:  # the calls of one response have one
+            self._trail, self._of = trail, whose(trail)
+        of = self._of
         record = recorded(result, of, datetime.now(UTC))
         self.latest.append(record)
         if log.isEnabledFor(logging.INFO):

@@ -84,7 +84,8 @@ class Writer:
                 await self._write()
             await self._threads.run(self.sink.close, repr(self.sink))
         if scope.cancelled_caught:
-            log.error("%r does not end: %d records of calls are lost", self.sink, len(self._waiting))
+            said = "%r does not end: records of calls may be lost, %d that were not begun to be written"
+            log.error(said, self.sink, len(self._waiting))
         self._threads.close()
 
     async def _write(self) -> None:

@@ -113,3 +113,16 @@ async def test_strict_nobody_begins_without_a_place() -> None:
     await writer.close()
     assert sorted(sink.written) == ["0", "1", "2", "3", "4"]
     assert writer.lost == 0
+
+
+async def test_a_sink_that_hangs_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("toolwire.actors.audit.writer.CLOSING", 0.01)
+    sink = Slow()
+    writer = Writer(sink)
+    writer.add(record(1))
+    await writer.close()
+    sink.may.release()
+    said = [each.getMessage() for each in caplog.records if each.name == "toolwire.audit"]
+    assert said == ["<Slow> does not end: records of calls may be lost, 0 that were not begun to be written"]
