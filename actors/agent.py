@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..protocol.offer import Limits
+from ..protocol.offer import Eager, Limits
 from .models.contract import Model
 from .tool import Tool
 
@@ -15,7 +15,9 @@ class Agent(Struct, frozen=True):
 
     `model` is a string (`"openai:gpt-5.1"`) or an object with `complete`. `tools` are tools, functions, names or
     globs; without it, what the runtime serves, and `("*",)` for everything on the bus. `settings` are the
-    provider's own (temperature, max_tokens, …). `references` lets one call of a response use another's result.
+    provider's own (temperature, max_tokens, …). `references` lets one call of a response use another's result. `eager`
+    says which calls may start while the model still speaks, in turns that are followed: those of `read_only` tools,
+    all, or none ("off"); see docs/streaming.md.
     """
 
     name: str
@@ -25,3 +27,4 @@ class Agent(Struct, frozen=True):
     limits: Limits = {}
     settings: dict[str, Any] = {}
     references: bool = False
+    eager: Eager = "read_only"

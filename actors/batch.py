@@ -62,6 +62,8 @@ class Batch:
     `run` must not raise but for a cancellation. `seconds` is the time limit of a call by the name of its tool. `ended`
     is told each result, `late` may change that of a call which ran out of its time. `holds` says whether a call with
     such a failure waits for a person: it is held, others go on, and what is held when they have ended has no result.
+
+    While its plan is open, `add` brings more calls; `calls` is then the plan's own list. It ends only after `close`.
     """
 
     def __init__(
@@ -86,18 +88,64 @@ class Batch:
         self._lately = late
         self._holds = holds
         self._around: Context
+        self._idle: anyio.Event | None = None
+        self._stopped: Failure | None = None
+        self._cancelled = False
         self._tasks: TaskGroup
         self._follower_due = False
         self._leading: Lane | None = None
 
     async def run(self) -> None:
         """Run every call. What cancels this cancels them all."""
+        plan = self.plan
+        if plan.open:
+            self._around = copy_context()
         async with anyio.create_task_group() as self._tasks:
+            try:
+                await self._work()
+                if plan.open:
+                    await self._wait()
+            except BaseException:
+                self._cancelled = True
+                raise
+
+    async def _wait(self) -> None:
+        """Go on with what is added, until the batch is closed."""
+        while self.plan.open:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+            self._idle = None
             await self._work()
+
+    def add(self, call: ToolCall, refuse: Failure | None = None) -> bool:
+        """Add the next call of an open batch; whether it may start at once."""
+        self.results.append(PENDING)
+        ready = self.plan.ready
+        self.plan.add(call, refuse)
+        started = self.plan.ready > ready
+        if started:
+            self._go_on()
+        return started
+
+    def close(self, refuse: Failure | None = None) -> None:
+        """No more calls are added. With `refuse`, those that have not started end with that, held ones too."""
+        self._stopped = refuse
+        if refuse is not None:
+            for position in self.plan.held:
+                self._end(position, self._failed(position, refuse))
+        self.plan.close()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """See that somebody takes what is ready. Whoever brings it has context variables of its own."""
+        if self._idle is not None:
+            self._idle.set()
+        elif not self._cancelled:
+            self._around.run(self._followed)
 
     def release(self, position: int) -> bool:
         """Take a call that is held up again. False if nothing else goes on: then the batch is at its end."""
-        if self.plan.stalled:
+        if self.plan.stalled or self._cancelled:
             return False
         self.plan.release(position)
         self._around.run(self._followed)  # whoever answered has context variables of its own
@@ -119,7 +167,7 @@ class Batch:
                 while (position := plan.take()) is not None:
                     if self._leading is not None:
                         self._leading.arm()  # whoever led is still in its call: it has suspended
-                    arguments = plan.arguments(position)
+                    arguments = plan.arguments(position) if self._stopped is None else self._stopped
                     lane.position = position
                     if isinstance(arguments, Failure):
                         self._finish(lane, self._failed(position, arguments))
@@ -168,6 +216,9 @@ class Batch:
             self._around = copy_context()
             self.plan.hold(position)
             return
+        self._end(position, result)
+
+    def _end(self, position: int, result: ToolResult[Any]) -> None:
         self.results[position] = result
         if self._ended is not None:
             self._ended(result)

@@ -181,6 +181,11 @@ class Catalogue(Mapping[str, ToolSpec]):
         touching = None if entry is None else entry.touching
         return None if entry is None or touching is None else touching.touched(arguments, entry.spec.parameters)
 
+    def only_reads(self, name: str) -> bool:
+        """Whether the tool is known, and known to change nothing."""
+        entry = self.entries.get(name)
+        return entry is not None and entry.spec.read_only
+
     def shown(self, name: str, arguments: str) -> str:
         """The `arguments` of a call as events may tell them. Those for a tool that is not known are told whole."""
         entry = self.entries.get(name)

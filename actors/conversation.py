@@ -9,6 +9,7 @@ from anyio.lowlevel import checkpoint
 from msgspec import Raw
 from msgspec.structs import replace
 
+from ..protocol.cues import CHANGED, WAITED, Wait
 from ..protocol.envelope import Trail, encode
 from ..protocol.events import CallFinished, ConfirmationWanted, Event, Pending
 from ..protocol.failures import ToolwireError, failed
@@ -18,6 +19,7 @@ from ..protocol.messages import (
     AnswerCall,
     Answered,
     BatchEnded,
+    CloseBatch,
     Complete,
     Decision,
     Remember,
@@ -28,14 +30,16 @@ from ..protocol.messages import (
     SendAll,
     TurnEnded,
 )
-from ..protocol.offer import DEFAULT_LIMITS, Limits, Offer
+from ..protocol.offer import DEFAULT_LIMITS, Eager, Limits, Offer
+from ..protocol.streamed import StreamedTurn
 from ..protocol.tools import ToolSpec
-from ..protocol.turn import CHANGED, WAITED, Command, Heard, Phase, Turn, Wait
+from ..protocol.turn import Command, Heard, Phase, Turn
 from ..runtime.actor import Actor
 from ..runtime.context import Context, Door
 from ..runtime.deadline import NEVER
 from ..runtime.tracing import Tracing
 from .catalogue import Catalogue
+from .eager import EagerCalls
 from .executor import fitted
 
 OFTEN = 63
@@ -61,7 +65,13 @@ class House:
 
     def asks(self, model: str | Door) -> dict[type, str | Door]:
         """Where each command of a turn goes, for conversations with the model at that address."""
-        return {SelectTools: self.selector, Complete: model, RunBatch: self.executor}
+        executor = self.executor
+        return {
+            SelectTools: self.selector,
+            Complete: model,
+            RunBatch: executor,
+            CloseBatch: executor,
+        }
 
 
 class Conversation(Actor):
@@ -86,11 +96,19 @@ class Conversation(Actor):
         limits: Limits = DEFAULT_LIMITS,
         settings: dict[str, Any] | None = None,
         references: bool = False,
+        eager: Eager = "read_only",
         room: int | None = None,
     ) -> None:
         history: list[HistoryMessage] = [SystemMessage(system)] if system else []
         self._offer = Offer(
-            identity, history, patterns=patterns, limits=limits, settings=settings, references=references
+            identity,
+            history,
+            patterns=patterns,
+            limits=limits,
+            settings=settings,
+            references=references,
+            eager=eager,
+            read_only=house.catalogue.only_reads,
         )
         self._asks = asks
         self._house = house
@@ -121,7 +139,8 @@ class Conversation(Actor):
             if turn is not None:
                 turn.leave()
             name = f"{self._offer.conversation}.{next(self._turns)}"
-            turn = self._turn = Turn(self._offer, events=message.events, name=name)
+            streamed = message.events and self._offer.eager != "off"
+            turn = self._turn = (StreamedTurn if streamed else Turn)(self._offer, events=message.events, name=name)
             self._last = None
             return await self._run(turn, message.text, context)
         if turn is not None:
@@ -139,7 +158,7 @@ class Conversation(Actor):
             said = "no call of this conversation waits for a person: the turn that asked is over"
             raise ToolwireError(failed("invalid_confirmation", said))
         turn.answer(decision)
-        if turn.phase == Phase.CALLING:
+        if turn.phase in {Phase.CALLING, Phase.SPEAKING}:
             with suppress(ToolwireError):  # then the turn has it, and uses it once the batch has ended
                 if (await context.ask(self._asks[RunBatch], AnswerCall(turn.batch, decision))).known:
                     turn.take(decision)
@@ -188,6 +207,9 @@ class Conversation(Actor):
             try:
                 if text is not None and system.breathless():
                     await checkpoint()
+                if isinstance(turn, StreamedTurn) and turn.events:
+                    async with EagerCalls(turn, context, self._asks[RunBatch]) as eager:
+                        return await self._turned(turn, text, context, (scope, outer, own), eager)
                 return await self._turned(turn, text, context, (scope, outer, own))
             except BaseException:
                 turn.close()
@@ -199,9 +221,12 @@ class Conversation(Actor):
             return turn.end("time", failure=failure)
         raise AssertionError("a turn ends, is cancelled, or raises")
 
-    async def _turned(self, turn: Turn, text: str | None, context: Context, watch: Watch) -> TurnEnded:
+    async def _turned(
+        self, turn: Turn, text: str | None, context: Context, watch: Watch, eager: EagerCalls | None = None
+    ) -> TurnEnded:
         """Say what the turn's table commands, and tell it what was answered, until it is over."""
-        hear = Numbered(context, turn).hear if turn.events else None
+        hear = Numbered(context, turn, eager).hear if turn.events else None
+        ask = context.ask if eager is None else eager.ask
         catalogue = self._house.catalogue
         seen = catalogue.version if text is not None else None
         command: Command = turn.start(text) if text is not None else turn.step(WAITED)
@@ -211,7 +236,7 @@ class Conversation(Actor):
                 command = await self._waited(command, turn, context, watch)
                 continue
             try:
-                heard = await context.ask(self._asks[type(command)], command, hear=hear)  # type: ignore[arg-type]  # a union of requests is no request of a union
+                heard = await ask(self._asks[type(command)], command, hear=hear)  # type: ignore[arg-type]  # a union of requests is no request of a union
             except ToolwireError as error:
                 heard = error.failure
                 if heard.code == "too_large" and type(command) is Complete and len(command.newer) > 1:
@@ -274,15 +299,18 @@ def outdated(heard: Heard) -> bool:
 class Numbered:
     """Passes the events of a turn on to its caller, numbered from 1."""
 
-    __slots__ = ("_context", "_number", "_turn")
+    __slots__ = ("_context", "_eager", "_number", "_turn")
 
-    def __init__(self, context: Context, turn: Turn) -> None:
+    def __init__(self, context: Context, turn: Turn, eager: EagerCalls | None) -> None:
         self._context = context
         self._turn = turn
+        self._eager = eager
         self._number = 0
 
     def hear(self, event: Event) -> None:
         """Pass `event` on."""
+        if self._eager is not None and self._eager.heard(event):
+            return
         self._number += 1
         if type(event) is CallFinished:
             self._turn.tell(event.result)

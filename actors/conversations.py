@@ -86,6 +86,7 @@ class Conversations:
             limits={**DEFAULT_LIMITS, **agent.limits} if agent.limits else DEFAULT_LIMITS,
             settings=agent.settings,
             references=agent.references,
+            eager=agent.eager,
             room=room,
         )
 

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from ..protocol.events import CallFinished, CallStarted, ConfirmationWanted, Event
-from ..protocol.failures import ToolwireError
-from ..protocol.messages import Decision, RunBatch
+from ..protocol.failures import ToolwireError, failed
+from ..protocol.messages import AddCall, CloseBatch, Decision, OpenBatch, RunBatch
 from ..protocol.plan import Plan
 from ..protocol.questions import denied, hanging, question
 from ..protocol.repeats import too_often
@@ -45,40 +45,87 @@ class Errand:
     )
 
     def __init__(
-        self, dispatcher: Dispatcher, tracing: Tracing, artifacts: Artifacts, message: RunBatch, context: Context
+        self,
+        dispatcher: Dispatcher,
+        tracing: Tracing,
+        artifacts: Artifacts,
+        message: RunBatch | OpenBatch,
+        context: Context,
     ) -> None:
         self.dispatcher = dispatcher
         self.tracing = tracing
         self.artifacts = artifacts
         self.message = message
         self.context = context
-        spec = dispatcher.catalogue.spec
-        self.resumed = bool(message.decisions)
+        self.resumed = False
         self._decisions: dict[int, Decision] = {}
         self._held: dict[str, int] = {}
         self._waiting: dict[int, ToolResult[Any]] = {}
         self._spent: set[str] = set()
-        self._stand: Sequence[ToolResult[Any] | None] = self._standing() if self.resumed else ()
+        self._stand: Sequence[ToolResult[Any] | None] = ()
         self._batch: Batch | None = None
-        refuse = {n: too_often(message.calls[n]) for n in message.repeated} if message.repeated else {}
-        self.plan = Plan(
-            message.calls,
-            spec,
-            references=message.references,
-            ids=message.ids,
-            limit=message.limit,
-            resources=dispatcher.catalogue.resources,
-            check=dispatcher.foresees,
-            refuse=refuse,
-            ended=self._stand,
-        )
+        self.plan = self._planned(message) if isinstance(message, RunBatch) else self._opened(message)
         self.hear: Callable[[Event], None] | None = context.report if message.events else None
         self._begun: dict[str, str] | None = {} if dispatcher.records.wanted() else None  # their arguments, by id
         self.traced = tracing.listens()
 
+    def _planned(self, message: RunBatch) -> Plan:
+        """The plan of calls that are all there."""
+        if message.decisions:
+            self.resumed = True
+            self._stand = self._standing(message)
+        catalogue = self.dispatcher.catalogue
+        return Plan(
+            message.calls,
+            catalogue.spec,
+            references=message.references,
+            ids=message.ids,
+            limit=message.limit,
+            resources=catalogue.resources,
+            check=self.dispatcher.foresees,
+            refuse={n: too_often(message.calls[n]) for n in message.repeated} if message.repeated else {},
+            ended=self._stand,
+        )
+
+    def _opened(self, message: OpenBatch) -> Plan:
+        """The plan of calls of which only the first is there."""
+        catalogue = self.dispatcher.catalogue
+        plan = Plan.opened(
+            catalogue.spec,
+            references=message.references,
+            limit=message.limit,
+            eager=message.eager,
+            resources=catalogue.resources,
+            check=self.dispatcher.foresees,
+        )
+        plan.add(message.first, too_often(message.first) if message.repeated else None)
+        return plan
+
+    def add(self, message: AddCall) -> bool:
+        """Add the next call of an open batch; whether it may start at once. Raises ToolwireError if one is missing."""
+        there = len(self.plan.calls)
+        if message.position > there:
+            said = f"call {message.position + 1} came, and only {there} came before it"
+            raise ToolwireError(failed("invalid_message", said))
+        if message.position < there or self._batch is None:
+            return False  # it was sent twice
+        return self._batch.add(message.call, too_often(message.call) if message.repeated else None)
+
+    def close(self, message: CloseBatch) -> None:
+        """No more calls come. Raises ToolwireError if one is missing."""
+        there = len(self.plan.calls)
+        if message.count != there:
+            said = f"the batch is to have {message.count} calls, and {there} came"
+            raise ToolwireError(failed("invalid_message", said))
+        if message.refuse is not None:  # what waits for a person has not started
+            self._waiting.clear()
+            self._held.clear()
+        if self._batch is not None:
+            self._batch.close(message.refuse)
+
     async def finish(self) -> Sequence[ToolResult[Any]]:
         """Run the batch to its end. One result for each call; for what waits for a person, what it waits for."""
-        message, calls = self.message, self.message.calls
+        message, calls = self.message, self.plan.calls
         ended = self._tell if message.events else None
         if self._begun is not None:
             ended = self._record
@@ -104,9 +151,8 @@ class Errand:
             results[n] = hanging(calls[n], calls[held])
         return results
 
-    def _standing(self) -> list[ToolResult[Any] | None]:
+    def _standing(self, message: RunBatch) -> list[ToolResult[Any] | None]:
         """What stands of an earlier run. Questions that nobody has answered are asked no more, but held as they are."""
-        message = self.message
         self._decisions = dict(message.decisions)
         self._spent = {decision.token for decision in message.decisions.values()}
         stand: list[ToolResult[Any] | None] = list(message.ended)
@@ -144,7 +190,7 @@ class Errand:
 
     def run(self, position: int, arguments: str, deadline: float) -> Awaitable[ToolResult[Any]]:
         """Bring the call at `position` to its end."""
-        outer, call, hear, word = self.context, self.message.calls[position], self.hear, None
+        outer, call, hear, word = self.context, self.plan.calls[position], self.hear, None
         if self.resumed:
             if position in self._waiting:
                 return known(self._waiting[position])
@@ -178,7 +224,7 @@ class Errand:
         return result
 
     async def _traced(self, position: int, arguments: str, context: Context, word: Word | None) -> ToolResult[Any]:
-        call, waits = self.message.calls[position], self.plan.waits(position)
+        call, waits = self.plan.calls[position], self.plan.waits(position)
         dispatch = self.dispatcher.dispatch
         with self.tracing.call(call, context, len(waits.needs), len(waits.order)) as span:
             return span.ended(await dispatch(call, arguments, context, self.hear, word))
@@ -188,7 +234,7 @@ class Errand:
         return await self.dispatcher.late(call, result, self.context)
 
     def _started(self, position: int, arguments: str) -> CallStarted:
-        calls, waits = self.message.calls, self.plan.waits(position)
+        calls, waits = self.plan.calls, self.plan.waits(position)
         call = calls[position]
         needs = tuple(calls[other].id for other in waits.needs)
         order = tuple(calls[other].id for other in waits.order)
@@ -208,7 +254,7 @@ class Errand:
         """Whoever asked has left: take down the calls that had not ended."""
         if self._begun is None:
             return
-        for call, result in zip(self.message.calls, results, strict=True):
+        for call, result in zip(self.plan.calls, results, strict=True):
             if result is PENDING:
                 self.dispatcher.records.cancelled(call, self._begun.get(call.id), self.context.trail)
 

@@ -3,11 +3,22 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import anyio
 from msgspec.structs import replace
 
 from ..protocol.events import CallFinished, CallStarted, ConfirmationWanted
-from ..protocol.failures import failed
-from ..protocol.messages import AnswerCall, BatchEnded, CallAnswered, RunBatch
+from ..protocol.failures import ToolwireError, failed
+from ..protocol.messages import (
+    AddCall,
+    AnswerCall,
+    BatchClosed,
+    BatchEnded,
+    CallAdded,
+    CallAnswered,
+    CloseBatch,
+    OpenBatch,
+    RunBatch,
+)
 from ..protocol.questions import question
 from ..protocol.tools import ToolResult
 from ..runtime.actor import Actor
@@ -17,6 +28,12 @@ from .artifacts import Artifacts
 from .dispatch import Dispatcher
 from .errand import Errand
 
+OVERTAKEN = 1.0
+"""Seconds that a call waits for the batch that it belongs to: on a bus a request may overtake another."""
+
+Heard = RunBatch | OpenBatch | AddCall | CloseBatch | AnswerCall
+Said = BatchEnded | CallAdded | BatchClosed | CallAnswered
+
 WIDEST = 4
 """Bytes that a character of UTF-8 may take."""
 
@@ -24,7 +41,7 @@ WIDEST = 4
 class Executor(Actor):
     """Runs the calls of one response in parallel, each as soon as those that it waits for have ended."""
 
-    hears = RunBatch | AnswerCall
+    hears = Heard
     limit: ClassVar[int | None] = None
 
     def __init__(self, dispatcher: Dispatcher, tracing: Tracing, artifacts: Artifacts) -> None:
@@ -32,31 +49,68 @@ class Executor(Actor):
         self.artifacts = artifacts
         self.tracing = tracing
         self.batches: dict[str, Errand] = {}
+        self._awaited: dict[str, anyio.Event] = {}
 
-    async def receive(self, message: RunBatch | AnswerCall, context: Context) -> BatchEnded | CallAnswered:
+    async def receive(self, message: Heard, context: Context) -> Said:
         """Run the batch; one result for each call, in call order, whatever happens.
 
         Most responses have one call: it needs no plan, no task and no follower.
         """
-        if isinstance(message, AnswerCall):
-            errand = self.batches.get(message.name)
-            return CallAnswered(errand is not None and errand.answer(message.decision))
+        if not isinstance(message, RunBatch):
+            return await self._heard(message, context)
         if len(message.calls) == 1 and self._is_plain(message):
             if message.events:
                 return BatchEnded((await self._alone(message, context),))
             call = message.calls[0]
             seconds = self.dispatcher.seconds(call.name, message.timeout)
             return BatchEnded((await self.dispatcher.run(call, seconds, context, None),))
-        errand = Errand(self.dispatcher, self.tracing, self.artifacts, message, context)
-        if not message.name:
+        return await self._run(Errand(self.dispatcher, self.tracing, self.artifacts, message, context))
+
+    async def _run(self, errand: Errand) -> BatchEnded:
+        """Run a batch to its end. While it runs it is found by its name, if it has one."""
+        name = errand.message.name
+        if not name:
             results = await errand.finish()
         else:
-            self.batches[message.name] = errand
+            self.batches[name] = errand
             try:
                 results = await errand.finish()
             finally:
-                del self.batches[message.name]
-        return BatchEnded(fitted(results, context.system.largest("executor") // 2))
+                del self.batches[name]
+        return BatchEnded(fitted(results, errand.context.system.largest("executor") // 2))
+
+    async def _heard(self, message: OpenBatch | AddCall | CloseBatch | AnswerCall, context: Context) -> Said:
+        """What is said of a batch that runs, or begins before all of its calls are known."""
+        if isinstance(message, AnswerCall):
+            errand = self.batches.get(message.name)
+            return CallAnswered(errand is not None and errand.answer(message.decision))
+        if isinstance(message, OpenBatch):
+            if message.name in self.batches:
+                raise ToolwireError(failed("conflict", f"a batch of the name {message.name[:100]!r} runs already"))
+            errand = Errand(self.dispatcher, self.tracing, self.artifacts, message, context)
+            if message.name in self._awaited:
+                self._awaited[message.name].set()
+            return await self._run(errand)
+        errand = await self._opened(message.name)
+        if isinstance(message, AddCall):
+            return CallAdded(errand.add(message))
+        errand.close(message)
+        return BatchClosed()
+
+    async def _opened(self, name: str) -> Errand:
+        """The open batch of that name. Raises ToolwireError if there is none, and none comes."""
+        errand = self.batches.get(name)
+        if errand is None:
+            coming = self._awaited.setdefault(name, anyio.Event())
+            try:
+                with anyio.move_on_after(OVERTAKEN):
+                    await coming.wait()
+            finally:
+                self._awaited.pop(name, None)
+            errand = self.batches.get(name)
+        if errand is None or not errand.plan.open:
+            raise ToolwireError(failed("invalid_message", f"no batch of the name {name[:100]!r} is open"))
+        return errand
 
     def _is_plain(self, message: RunBatch) -> bool:
         """Whether the first call needs no plan: it waits for nobody, and nothing about it is to be refused."""

@@ -14,7 +14,7 @@ from ..protocol.envelope import Trail, encode
 from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.messages import RunBatch
 from ..protocol.naming import naming
-from ..protocol.offer import Limits
+from ..protocol.offer import Eager, Limits
 from ..protocol.outline import Graph
 from ..protocol.policy import Policy
 from ..protocol.record import CallRecord
@@ -365,6 +365,7 @@ class Runtime:
         limits: Limits | None = None,
         settings: dict[str, Any] | None = None,
         references: bool = False,
+        eager: Eager = "read_only",
     ) -> Chat:
         """Open a conversation, or go on with the one of that `id`.
 
@@ -379,7 +380,7 @@ class Runtime:
         if agent is None:
             if model is None:
                 raise Misuse(failed("invalid_call", "a conversation needs an agent, or a model"))
-            agent = Agent("", model, system, tools, limits or {}, settings or {}, references)
+            agent = Agent("", model, system, tools, limits or {}, settings or {}, references, eager)
         with reached():
             return await self._conversations.open(agent, id, caller)
 

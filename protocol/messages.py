@@ -179,7 +179,8 @@ class OpenBatch(Request[BatchEnded], frozen=True, tag="open_batch", gc=False):
     """To the executor: calls of a response that is still being spoken, beginning with `first`.
 
     The answer comes once `CloseBatch` has come and every call has ended. `eager` says which calls may start before
-    that: those of `read_only` tools, or all. The rest is as in `RunBatch`.
+    that: those of `read_only` tools, or all. `repeated`: the first one was made too often in this turn already. The
+    rest is as in `RunBatch`.
     """
 
     name: str
@@ -190,6 +191,7 @@ class OpenBatch(Request[BatchEnded], frozen=True, tag="open_batch", gc=False):
     events: bool = False
     timeout: float | None = None
     tainted: bool = False
+    repeated: bool = False
 
 
 class CallAdded(Message, frozen=True, tag="call_added", gc=False):
@@ -212,10 +214,14 @@ class BatchClosed(Message, frozen=True, tag="batch_closed", gc=False):
 
 
 class CloseBatch(Request[BatchClosed], frozen=True, tag="close_batch", gc=False):
-    """To the executor: an open batch has all its calls, `count` of them."""
+    """To the executor: an open batch has all its calls, `count` of them.
+
+    With `refuse`, those that have not started end with that.
+    """
 
     name: str
     count: int
+    refuse: Failure | None = None
 
 
 class CallAnswered(Message, frozen=True, tag="call_answered", gc=False):

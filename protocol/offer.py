@@ -1,7 +1,8 @@
 """What a conversation brings to each of its turns: its history, what is on offer, and how far a turn may go."""
 
 import math
-from typing import Any, TypedDict
+from collections.abc import Callable
+from typing import Any, Literal, TypedDict
 
 from .history import HistoryMessage
 
@@ -35,18 +36,32 @@ DEFAULT_LIMITS: Limits = {
 }
 
 
+Eager = Literal["read_only", "all", "off"]
+"""Which calls may start while the model still speaks: those of `read_only` tools, all, or none."""
+
+
+def nobody(_name: str) -> bool:
+    """No tool is known to change nothing."""
+    return False
+
+
 class Offer:
-    """What a conversation brings to each of its turns, and what stays from one to the next."""
+    """What a conversation brings to each of its turns, and what stays from one to the next.
+
+    `read_only` says of a tool, by name, that it is known to change nothing.
+    """
 
     __slots__ = (
         "calls",
         "calls_per_response",
         "confirm_within",
         "conversation",
+        "eager",
         "history",
         "known",
         "limits",
         "patterns",
+        "read_only",
         "references",
         "rounds",
         "same_call",
@@ -64,6 +79,8 @@ class Offer:
         limits: Limits = DEFAULT_LIMITS,
         settings: dict[str, Any] | None = None,
         references: bool = False,
+        eager: Eager = "read_only",
+        read_only: Callable[[str], bool] = nobody,
     ) -> None:
         self.conversation = conversation
         self.history = history
@@ -71,6 +88,8 @@ class Offer:
         self.limits = limits
         self.settings = settings or {}
         self.references = references
+        self.eager: Eager = eager
+        self.read_only = read_only
         self.known = 0
         self.used: dict[str, None] = {}
         self.rounds = limits.get("rounds", math.inf)

@@ -154,7 +154,7 @@ class Plan:
         spec = course.draft.spec(call.name)
         self._left += 1
         self._state.append(0)
-        kept = not (self._eager or spec is None or spec.read_only or n in self.refused)
+        kept = not (self._eager or (spec is not None and spec.read_only) or n in self.refused)
         if course.add(n, kept=kept):
             heappush(self._released, n)
         return n

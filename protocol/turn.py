@@ -17,13 +17,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct
-
+from .cues import CHANGED, ToolsChanged, Wait, Waited
 from .events import Pending, Reply, Usage
 from .failures import Effect, Failure, ToolwireError, failed
 from .history import AssistantMessage, UserMessage, tool_message
 from .messages import (
     BatchEnded,
+    CloseBatch,
     Complete,
     Completed,
     Decision,
@@ -44,6 +44,7 @@ class Phase:
 
     SELECTING = "selecting"
     COMPLETING = "completing"
+    SPEAKING = "speaking"
     CALLING = "calling"
     WAITING = "waiting"
     PAUSED = "paused"
@@ -52,28 +53,7 @@ class Phase:
 
 NOTHING = Usage()
 
-
-class ToolsChanged(Struct, frozen=True, gc=False):
-    """Heard before a model is asked: the tools in reach are others than when they were selected."""
-
-
-CHANGED = ToolsChanged()
-
-
-class Wait(Struct, frozen=True, gc=False):
-    """Said where every call that can go on has ended: wait until somebody answers one of these, for so many seconds."""
-
-    pending: tuple[Pending, ...]
-    seconds: float
-
-
-class Waited(Struct, frozen=True, gc=False):
-    """Heard after a `Wait`, and when a paused turn is to go on: `Turn.answer` has told what was answered meanwhile."""
-
-
-WAITED = Waited()
-
-Command = SelectTools | Complete | RunBatch | Wait | TurnEnded
+Command = SelectTools | Complete | RunBatch | CloseBatch | Wait | TurnEnded
 Heard = ToolsSelected | Completed | SendAll | BatchEnded | Failure | ToolsChanged | Waited
 
 REPEATS = 3
@@ -217,7 +197,7 @@ class Turn:
 
     def end(self, ended: str, text: str = "", failure: Failure | None = None) -> TurnEnded:
         """The turn is over."""
-        if self.open:
+        if self.open or self.phase == Phase.SPEAKING:
             self.close()
         self.phase = Phase.ENDED
         return TurnEnded(Reply(text, ended, tuple(self.results), self.usage, self.rounds, failure))
@@ -238,6 +218,17 @@ class Turn:
         return self._complete()
 
     def _completed(self, heard: Completed) -> Command:
+        self._take_down(heard)
+        if not heard.calls:
+            return self.end(FINISHED.get(heard.finish, "answered"), heard.text)
+        spent = self._spent()
+        if spent is not None:
+            self.close("limit_reached", SPENT.format(spent), "none")
+            return self.end(spent, heard.text)
+        return self._call(heard.calls)
+
+    def _take_down(self, heard: Completed) -> None:
+        """Write what the model said into the history, and count it."""
         offer = self.offer
         offer.known = len(offer.history)
         self.rounds += 1
@@ -246,14 +237,7 @@ class Turn:
         if usage.input_tokens or usage.output_tokens:
             self.usage = self.usage + usage
         offer.history.append(AssistantMessage(heard.text, heard.calls, heard.opaque))
-        if not heard.calls:
-            return self.end(FINISHED.get(heard.finish, "answered"), heard.text)
         self.open = heard.calls
-        spent = self._spent()
-        if spent is not None:
-            self.close("limit_reached", f"the limit of the turn is reached: {spent}", "none")
-            return self.end(spent, heard.text)
-        return self._call(heard.calls)
 
     def _spent(self) -> str | None:
         offer, usage = self.offer, self.usage
@@ -271,21 +255,32 @@ class Turn:
 
     def _call(self, calls: tuple[ToolCall, ...]) -> RunBatch:
         offer = self.offer
-        limit = min(offer.calls - self.called, offer.calls_per_response)
+        limit = self._limit()
         self.called += len(calls)
         self.phase = Phase.CALLING
-        repeats = self._repeats
-        if repeats is None:
-            repeats = self._repeats = Repeats(offer.same_call, references=offer.references)
         return RunBatch(
             calls,
             offer.references,
-            limit=None if limit == math.inf else int(limit),
+            limit=limit,
             events=self.events,
             name=self.batch,
-            repeated=repeats.among(calls),
+            repeated=self._repeated(calls),
             tainted=self.tainted,
         )
+
+    def _limit(self) -> int | None:
+        """How many calls the response in hand may have."""
+        limit = min(self.offer.calls - self.called, self.offer.calls_per_response)
+        return None if limit == math.inf else int(limit)
+
+    def _repeated(self, calls: tuple[ToolCall, ...]) -> tuple[int, ...]:
+        """Which of `calls` are made too often."""
+        return self._counting().among(calls)
+
+    def _counting(self) -> Repeats:
+        if self._repeats is None:
+            self._repeats = Repeats(self.offer.same_call, references=self.offer.references)
+        return self._repeats
 
     def _ended(self, heard: BatchEnded) -> Command:
         if len(heard.results) != len(self.open):
@@ -296,16 +291,20 @@ class Turn:
         for result in heard.results:
             if result.failure is not None and question(result) is not None and self._asked(heard.results):
                 return self._go_on(wait=self.events and self.offer.confirm_within > 0)
-        history, used = self.offer.history, self.offer.used
-        for result in heard.results:
-            history.append(tool_message(result))
-            used[result.name] = None
-        self.results += heard.results
+        self._answer(heard.results)
         self.open = ()
-        self.told = None
         if self.questions is not None:
             self.questions.results = ()
         return self._complete()
+
+    def _answer(self, results: tuple[ToolResult[Any], ...]) -> None:
+        """Write the results of open calls into the history."""
+        history, used = self.offer.history, self.offer.used
+        for result in results:
+            history.append(tool_message(result))
+            used[result.name] = None
+        self.results += results
+        self.told = None
 
     def _asked(self, results: tuple[ToolResult[Any], ...]) -> bool:
         """Whether `results`, of the batch in hand, ask something of a person; then they are what stands so far."""
@@ -374,6 +373,8 @@ class Turn:
             self.offer.history.pop()  # what the user said can't be told to anybody: no later turn could go on from it
         return self.end(ENDED_BY.get(heard.code, "failed"), failure=heard)
 
+
+SPENT = "the limit of the turn is reached: {}"
 
 ENDED_BY = {"timed_out": "time", "cancelled": "interrupted", "model_refused": "refused"}
 

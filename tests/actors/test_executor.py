@@ -10,7 +10,8 @@ from anyio.lowlevel import checkpoint
 
 from toolwire import Context, Runtime, ToolCall, ToolResult, tool
 from toolwire.protocol.events import CallFinished, CallStarted, Event
-from toolwire.protocol.messages import BatchEnded, RunBatch
+from toolwire.protocol.failures import ToolwireError, failed
+from toolwire.protocol.messages import AddCall, BatchClosed, BatchEnded, CallAdded, CloseBatch, OpenBatch, RunBatch
 
 pytestmark = pytest.mark.anyio
 
@@ -171,3 +172,96 @@ async def test_large_results_do_not_take_each_other_along() -> None:
         assert set(codes(results)) <= {"", "too_large"}
         assert results[-1].value == 2
         assert results[0].ok
+
+
+class Opened:
+    """An open batch, as a conversation would have it."""
+
+    def __init__(self, runtime: Runtime, tasks: anyio.abc.TaskGroup, opening: OpenBatch) -> None:
+        self.ask = runtime.system.context().ask
+        self.executor = runtime._executor
+        self.opening = opening
+        self.ended: BatchEnded | None = None
+        self.over = anyio.Event()
+        tasks.start_soon(self._run)
+
+    async def _run(self) -> None:
+        self.ended = await self.ask(self.executor, self.opening)
+        self.over.set()
+
+    async def add(self, position: int, call: ToolCall) -> CallAdded:
+        return await self.ask(self.executor, AddCall(self.opening.name, position, call))
+
+    async def close(self, count: int, **options: Any) -> tuple[ToolResult[Any], ...]:
+        assert await self.ask(self.executor, CloseBatch(self.opening.name, count, **options)) == BatchClosed()
+        await self.over.wait()
+        assert self.ended is not None
+        return self.ended.results
+
+
+@asynccontextmanager
+async def opening(first: ToolCall, **options: Any) -> AsyncIterator[Opened]:
+    async with serving() as runtime, anyio.create_task_group() as tasks:
+        yield Opened(runtime, tasks, OpenBatch("b", first, **options))
+
+
+A, B, C = (ToolCall(name, "double", {"x": 2}) for name in "abc")
+
+
+async def test_a_batch_that_is_opened_added_to_and_closed() -> None:
+    async with opening(A, references=True, limit=3) as batch:
+        assert await batch.add(1, ToolCall("l", "late", '{"x":{"$result":1}}')) == CallAdded(started=False)
+        assert await batch.add(2, B) == CallAdded(started=True)
+        assert await batch.add(2, B) == CallAdded(started=False)  # sent twice
+        assert await batch.add(3, C) == CallAdded(started=True)  # to its end, as over the limit
+        results = await batch.close(4)
+        assert codes(results) == ["", "", "", "limit_reached"]
+        assert [result.content for result in results] == ["4", "4", "4", None]
+
+
+async def test_an_open_batch_may_be_asked_for_before_it_is_there() -> None:
+    async with serving() as runtime, anyio.create_task_group() as tasks:
+        ask, added = runtime.system.context().ask, []
+
+        async def add() -> None:
+            added.append(await ask(runtime._executor, AddCall("b", 1, B)))
+
+        tasks.start_soon(add)
+        await anyio.wait_all_tasks_blocked()
+        batch = Opened(runtime, tasks, OpenBatch("b", A))
+        await anyio.wait_all_tasks_blocked()
+        assert added == [CallAdded(started=True)]
+        assert codes(await batch.close(2)) == ["", ""]
+
+
+@pytest.mark.parametrize("repeated", [True, False])
+async def test_a_first_call_that_was_made_too_often(*, repeated: bool) -> None:
+    async with opening(A, repeated=repeated) as batch:
+        assert codes(await batch.close(1)) == ["limit_reached" if repeated else ""]
+
+
+async def test_what_has_not_started_ends_as_the_close_says() -> None:
+    async with opening(ToolCall("l", "late", {"x": 1})) as batch:  # it may change something: it waits for the close
+        results = await batch.close(1, refuse=failed("cancelled", "enough"))
+        assert codes(results) == ["cancelled"]
+        assert results[0].attempts == 0
+
+
+async def test_a_batch_with_a_gap_is_refused() -> None:
+    async with opening(A) as batch:
+        with pytest.raises(ToolwireError, match="call 3 came, and only 1 came before it"):
+            await batch.add(2, B)
+        with pytest.raises(ToolwireError, match="to have 2 calls, and 1 came"):
+            await batch.close(2)
+        assert codes(await batch.close(1)) == [""]
+
+
+async def test_a_name_stands_for_one_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolwire.actors.executor.OVERTAKEN", 0.01)
+    async with opening(A) as batch:
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(ToolwireError, match="runs already"):
+            await batch.ask(batch.executor, OpenBatch("b", B))
+        await batch.close(1)
+        with pytest.raises(ToolwireError, match="no batch of the name 'b' is open"):
+            await batch.add(1, B)

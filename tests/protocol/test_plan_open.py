@@ -138,15 +138,16 @@ def test_what_is_not_eligible_is_kept_back_with_whatever_keeps_behind_it() -> No
         call(5, "no"),
     ):
         plan.add(each)
-    assert taken(plan) == [0, 4, 5]
-    assert repr(plan) == "<Plan [calls: 6, more to come | 0 ready | 3 running | 3 waiting | 0 refused]>"
-    for n in (0, 4, 5):
+    assert taken(plan) == [0, 4]  # who serves a tool that is not known here may do anything
+    assert repr(plan) == "<Plan [calls: 6, more to come | 0 ready | 2 running | 4 waiting | 0 refused]>"
+    for n in (0, 4):
         end(plan, n)
     assert not plan.has_ready
     assert not plan.stalled
     plan.close()
-    assert taken(plan) == [1]
+    assert taken(plan) == [1, 5]
     end(plan, 1, ok=False)
+    end(plan, 5)
     assert taken(plan) == [2, 3]
     assert plan.arguments(3) == Failure(
         "dependency_failed",

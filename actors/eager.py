@@ -1,0 +1,198 @@
+"""Eager start: calls on their way to the executor while the model still speaks.
+
+The first call of a response that is told opens a batch, others are added to it as they are told, and it is closed once
+the response has ended. All of it happens inside the turn: whoever leaves the turn ends the batch, and waits for that.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from ..protocol.events import CallFinished, CallSpoken, CallStarted, Event, TextDelta
+from ..protocol.failures import Failure, ToolwireError, failed
+from ..protocol.messages import AddCall, BatchEnded, CloseBatch, Complete, OpenBatch
+from ..protocol.streamed import StreamedTurn
+from ..protocol.tools import ToolResult
+from ..runtime.border import is_cancellation
+from ..runtime.context import Context, Door
+
+Hear = Callable[[Event], None]
+
+
+class Opening:
+    """One batch, from before the response has ended. `begun` once the executor was told of it."""
+
+    def __init__(self, first: OpenBatch, executor: str | Door, context: Context, hear: Hear, tasks: TaskGroup) -> None:
+        self.begun = False
+        self.withdrawn = False
+        self.running: dict[str, str] = {}
+        self._executor = executor
+        self._context = context
+        self._hear = hear
+        self._tasks = tasks
+        self._adding: deque[AddCall] = deque()
+        self._fed: anyio.Event | None = None
+        self._ended: BatchEnded | Failure | None = None
+        self._over = anyio.Event()
+        self._scope = anyio.CancelScope()
+        tasks.start_soon(self._run, first)
+
+    @property
+    def over(self) -> bool:
+        """Whether the batch has ended."""
+        return self._over.is_set()
+
+    def add(self, command: AddCall) -> None:
+        """Add a call, as soon as those before it are."""
+        self._adding.append(command)
+        if self.begun:
+            self._feed_on()
+
+    async def close(self, command: CloseBatch, rest: Sequence[AddCall]) -> BatchEnded | Failure:
+        """Add the rest, close the batch, and wait for its end."""
+        self._adding.extend(rest)
+        if self._fed is not None:
+            await self._fed.wait()
+        await self._feed()
+        if not self.over:
+            await self._say(command)
+        await self._over.wait()
+        return self._ended or failed("cancelled", "the batch was given up", "maybe")
+
+    async def _run(self, first: OpenBatch) -> None:
+        if self.withdrawn:
+            return
+        self.begun = True
+        if self._adding:
+            self._feed_on()
+        with self._scope:
+            try:
+                self._ended = await self._context.ask(self._executor, first, hear=self._heard)
+            except ToolwireError as error:
+                self._ended = error.failure
+            finally:
+                self._over.set()
+
+    def _feed_on(self) -> None:
+        if self._fed is None:
+            self._fed = anyio.Event()
+            self._tasks.start_soon(self._feed)
+
+    async def _feed(self) -> None:
+        """Add what waits to be added, one after the other: calls come in their order on every bus."""
+        try:
+            while self._adding and not self.over:
+                await self._say(self._adding.popleft())
+        finally:
+            if self._fed is not None:
+                self._fed.set()
+                self._fed = None
+
+    async def _say(self, command: Any) -> None:
+        """Tell the executor. Without one of its calls a batch is not what the model asked for: it is given up."""
+        try:
+            await self._context.ask(self._executor, command)
+        except ToolwireError as error:
+            if not self.over:
+                self._ended = error.failure
+                self._scope.cancel()
+
+    def _heard(self, event: Event) -> None:
+        if type(event) is CallStarted:
+            self.running[event.id] = event.name
+        elif type(event) is CallFinished:
+            self.running.pop(event.result.id, None)
+        self._hear(event)
+
+
+class EagerCalls:
+    """Hands over the calls of one turn as they are spoken, inside `async with`."""
+
+    def __init__(self, turn: StreamedTurn, context: Context, executor: str | Door) -> None:
+        self._turn = turn
+        self._context = context
+        self._executor = executor
+        self._all = turn.offer.eager == "all"
+        self._hear: Hear
+        self._text: list[str] = []
+        self._opening: Opening | None = None
+        self._tasks: TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        tasks, opening = self._tasks, self._opening
+        if tasks is None:
+            return
+        try:
+            if error is None or not is_cancellation(error):
+                if opening is not None and not opening.over:
+                    tasks.cancel_scope.cancel()
+                await tasks.__aexit__(None, None, None)
+            else:
+                await tasks.__aexit__(kind, error, trace)
+        finally:
+            if opening is not None:
+                self._tell_of(opening)
+
+    async def ask(self, address: str | Door, command: Any, *, hear: Any) -> Any:
+        """As `Context.ask`; but calls are handed over while the model is asked, and their batch is then closed.
+
+        Raises ToolwireError as that does. How a batch failed is an answer.
+        """
+        if isinstance(command, CloseBatch):
+            opening, speaking = self._opening, self._turn.speaking
+            if opening is None or speaking is None:
+                raise ToolwireError(failed("internal", "a batch is closed that was not opened"))
+            return await opening.close(command, speaking.rest)
+        if not isinstance(command, Complete):
+            return await self._context.ask(address, command, hear=hear)
+        self._hear, self._opening = hear, None
+        self._text = []
+        if command.calls and self._tasks is None:
+            self._tasks = anyio.create_task_group()
+            await self._tasks.__aenter__()
+        try:
+            return await self._context.ask(address, command, hear=hear)
+        finally:
+            self._withdraw()
+
+    def heard(self, event: Event) -> bool:
+        """Take in what a model says; whether it was meant for nobody else."""
+        if type(event) is CallSpoken:
+            self._spoken(event)
+            return True
+        if self._all and type(event) is TextDelta:
+            self._text.append(event.text)
+        return False
+
+    def _spoken(self, event: CallSpoken) -> None:
+        tasks = self._tasks
+        command = None if tasks is None else self._turn.speak(event)
+        if type(command) is AddCall:
+            if self._opening is not None:
+                self._opening.add(command)
+        elif type(command) is OpenBatch and tasks is not None and self._turn.speaking is not None:
+            self._turn.speaking.text = self._text
+            self._opening = Opening(command, self._executor, self._context, self._hear, tasks)
+
+    def _withdraw(self) -> None:
+        """The response has ended. A batch that nobody was told of yet would only cost time."""
+        opening = self._opening
+        if opening is not None and not opening.begun:
+            opening.withdrawn = True
+            self._opening = None
+            self._turn.withdraw()
+
+    def _tell_of(self, opening: Opening) -> None:
+        """Tell the end of calls that were told as started, and were then cancelled with their response."""
+        for id_, name in opening.running.items():
+            failure = failed("cancelled", "the response that this call belongs to was dropped", "maybe", by="model")
+            self._hear(CallFinished(ToolResult(id_, name, failure=failure)))
