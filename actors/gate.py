@@ -41,15 +41,15 @@ class Gate:
 
     def enter(self, now: float) -> "Visit":
         """Let a call in. Raises ToolwireError, `circuit_open` or `rate_limited`; the former do not count as calls."""
-        failure = self.shut(now)
-        if failure is not None:
-            raise ToolwireError(failure)
+        circuit = self._circuit
+        if circuit is not None and (wait := circuit.wait(now)):
+            raise ToolwireError(resting(repr(self._name), wait))
         if self._meter is not None and (wait := self._meter.wait("", now)):
             raise ToolwireError(too_many(self._meter.limit, repr(self._name), wait, "tool"))
-        if self._circuit is None:
+        if circuit is None:
             return PASSED
-        entry = self._circuit.enter(now)
-        return Visit(self._circuit, entry) if isinstance(entry, Entry) else PASSED  # it was not shut
+        entry = circuit.enter(now)
+        return Visit(circuit, entry) if isinstance(entry, Entry) else PASSED  # it does not wait, as was said above
 
 
 class Visit:
