@@ -32,6 +32,11 @@ class Packing:
         self.artifacts = artifacts
         self.largest = largest if guard.result_bytes is None else guard.result_bytes
 
+    @property
+    def most(self) -> int:
+        """How many bytes of JSON there may be before they are packed, where they have to come from elsewhere."""
+        return self.largest if self.guard.result == "refuse" else max(self.largest, self.artifacts.room)
+
     def pack(self, value: object, context: Context) -> Packed:
         """`value` as it is answered."""
         if self.guard.result == "refuse":

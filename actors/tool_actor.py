@@ -59,7 +59,8 @@ class Workshop:
         self.largest = largest
         self.customs = Customs() if customs is None else customs
         self.providers = Providers()
-        self.processes = Processes(command, cores() if processes is None else processes, largest)
+        most = max(largest, self.artifacts.room)
+        self.processes = Processes(command, cores() if processes is None else processes, most)
         self.handlers = Handlers()
 
     async def __aenter__(self) -> Self:
@@ -184,8 +185,9 @@ class ToolActor(Actor):
     ) -> Any:
         """What the function gives for `arguments` (`changed`: not those of the message), and for what is filled in."""
         if tool.spec.isolation == "process":
-            workshop, values = self.workshop, arguments if changed else None
-            return await in_process(tool, values, message, context, workshop.processes, workshop.largest)
+            processes, values, packing = self.workshop.processes, arguments if changed else None, self._packing(tool)
+            largest = self.workshop.largest if packing is None else packing.most
+            return await in_process(tool, values, message, context, processes, largest)
         for name in tool.context_parameters:
             arguments[name] = of_call(context, message, self.workshop.executor)
         for name, kind in tool.injected:
@@ -214,9 +216,14 @@ class ToolActor(Actor):
         if tool is None:
             raise ToolwireError(failed("unknown_tool", f"there is no tool {name[:100]!r} here"))
         intake = self._intakes[name] = Intake(tool, self.workshop.customs, self.gates.get(name))
-        if tool.guard is not None and tool.guard.sized:
-            intake.packing = Packing(tool.guard, self.workshop.artifacts, self.workshop.largest)
+        intake.packing = self._packing(tool)
         return intake
+
+    def _packing(self, tool: Tool[Any]) -> Packing | None:
+        """What packs the results of a tool that says something of their size."""
+        if tool.guard is None or not tool.guard.sized:
+            return None
+        return Packing(tool.guard, self.workshop.artifacts, self.workshop.largest)
 
     async def _in_thread(self, name: str, work: Callable[[], Any], trace: Callable[[], object] | None) -> Any:
         if trace is not None:

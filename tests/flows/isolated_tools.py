@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import anyio
 from msgspec import Struct
 
-from toolwire import Context, Inject, Secret, Tool, ToolError, tool
+from toolwire import Breaker, Context, Inject, Secret, Tool, ToolError, tool
 
 
 class Point(Struct):
@@ -45,6 +45,13 @@ def about(context: Context) -> dict[str, Any]:
         "left": context.remaining(),
         "main": threading.current_thread() is threading.main_thread(),
     }
+
+
+@tool(isolation="process", result="spill", breaker=Breaker(failures=1))
+async def spills(size: int) -> str:
+    if size < 0:
+        await anyio.sleep_forever()
+    return "x" * size
 
 
 @tool(isolation="process")

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 HERE = str(Path(__file__).parent)
 SERVED = (
     *("pid", "moved", "about", "soon", "yields", "tells", "loops", "runs_away", "raises", "dies", "forks", "gives"),
-    *("opens", "asks", "stays", "doubled", "counts"),
+    *("opens", "asks", "stays", "doubled", "counts", "spills"),
 )
 
 
@@ -198,6 +198,16 @@ async def test_a_result_that_can_not_travel(runtime: Runtime, what: str, code: s
     assert (failure.code, failure.effect) == (code, "done")
     assert (await runtime.call("gives", {"what": "none"})).value is None
     assert (await runtime.call("gives", {"what": "bytes"})).value == "YWI="
+
+
+async def test_a_large_result_is_kept_by_the_host_and_one_that_is_killed_counts_for_the_breaker(
+    runtime: Runtime,
+) -> None:
+    result = await runtime.call("spills", {"size": 400_000})
+    assert result.artifact is not None
+    assert await runtime.artifact(result) == "x" * 400_000
+    asked = [await runtime.call("spills", {"size": -1}, timeout=0.2) for _ in range(2)]
+    assert [each.failure.code for each in asked if each.failure] == ["timed_out", "circuit_open"]
 
 
 async def test_a_secret_arrives_and_is_told_to_nobody(runtime: Runtime) -> None:
