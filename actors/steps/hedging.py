@@ -19,6 +19,9 @@ SHARE = 0.1
 SAVED = 10.0
 """Hedges that may be saved up in times when none was needed."""
 
+LEAST = 0.001
+"""Seconds before a hedge: of a tool that takes no time, a second attempt costs more than it wins."""
+
 
 class Race:
     """Attempts at one call. The first success wins; a failure only if no other attempt is left."""
@@ -53,7 +56,7 @@ class Hedging:
         if after is None or passage.hedged or began + after >= context.deadline:
             result = await following(context)
         else:
-            result = await self._raced(passage, context, after)
+            result = await self._raced(passage, context, max(after, LEAST))
         if result.failure is None:
             # Of one that was overtaken, at least the time that was seen of it.
             entry.observed.add(clock() - began)
