@@ -13,6 +13,7 @@ from .actors.models.contract import Model, ModelReply, ModelRequest, StreamingMo
 from .actors.models.scripted import scripted, spoken
 from .actors.one_turn import run
 from .actors.recovery import recovery
+from .actors.run_plan import run_plan
 from .actors.serving import Served
 from .actors.tool import Tool, tool
 from .actors.wiring import Runtime
@@ -99,6 +100,7 @@ __all__ = [
     "read_artifact",
     "recovery",
     "run",
+    "run_plan",
     "scripted",
     "spoken",
     "tool",

@@ -15,6 +15,7 @@ from ..protocol.failures import Failure, Misuse, failed
 from ..protocol.foresight import Foresight
 from ..protocol.observed import Observed
 from ..protocol.redaction import has_secrets
+from ..protocol.referring import referring
 from ..protocol.resources import Arguments
 from ..protocol.secret import HIDDEN
 from ..protocol.tools import ToolCall, ToolSpec
@@ -53,6 +54,7 @@ class Entry:
         "fault",
         "hedges",
         "instances",
+        "referring",
         "refused",
         "spec",
         "targets",
@@ -64,6 +66,8 @@ class Entry:
         self.spec = spec
         self.instances: list[str] = []
         self.targets: list[tuple[str | Door, str]] = []
+        self.referring: ToolSpec | None = None
+        """Its spec with references in place of parameters, once that was offered."""
         self.touching: Touching | None = None
         """What its functions say that its calls touch, while this end serves it and it has some."""
         self.turn = 0
@@ -174,6 +178,15 @@ class Catalogue(Mapping[str, ToolSpec]):
         """The spec of a tool, None if there is no such tool."""
         entry = self.entries.get(name)
         return None if entry is None else entry.spec
+
+    def referring(self, name: str) -> ToolSpec | None:
+        """The spec of a tool as it is offered where calls may name each other's results."""
+        entry = self.entries.get(name)
+        if entry is None:
+            return None
+        if entry.referring is None:
+            entry.referring = referring(entry.spec)
+        return entry.referring
 
     def resources(self, call: ToolCall, arguments: Arguments) -> tuple[Collection[str], Collection[str]] | None:
         """What the functions of a tool that is served here say that a call writes and reads; None if nobody can say."""

@@ -31,6 +31,7 @@ from ..protocol.messages import (
     TurnEnded,
 )
 from ..protocol.offer import DEFAULT_LIMITS, Eager, Limits, Offer
+from ..protocol.referring import instructed
 from ..protocol.streamed import StreamedTurn
 from ..protocol.tools import ToolSpec
 from ..protocol.turn import Command, Heard, Phase, Turn
@@ -99,6 +100,7 @@ class Conversation(Actor):
         eager: Eager = "read_only",
         room: int | None = None,
     ) -> None:
+        system = instructed(system) if references else system
         history: list[HistoryMessage] = [SystemMessage(system)] if system else []
         self._offer = Offer(
             identity,
@@ -278,7 +280,8 @@ class Conversation(Actor):
         """`command` with what the model lacks; a long history goes ahead in parts."""
         specs: tuple[ToolSpec, ...] | None = None
         if names is not None:
-            found = (self._house.catalogue.spec(name) for name in names)
+            catalogue = self._house.catalogue
+            found = map(catalogue.referring if self._offer.references else catalogue.spec, names)
             specs = tuple(spec for spec in found if spec is not None)
         *ahead, newer = parts(command.newer)
         known = command.known

@@ -176,6 +176,10 @@ class Tool(Generic[T_co]):
         spec = msgspec.structs.replace(self.spec, name=name, object=owner)
         return self._remade(self.function, spec)
 
+    def described(self, parameters: dict[str, Any]) -> "Tool[T_co]":
+        """The same tool, whose arguments `parameters`, a JSON Schema, describe: stricter than its function may be."""
+        return self._remade(self.function, msgspec.structs.replace(self.spec, parameters=parameters))
+
     def _remade(self, function: Callable[..., Any], spec: ToolSpec) -> "Tool[T_co]":
         return Tool(
             function,

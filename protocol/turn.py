@@ -213,7 +213,8 @@ class Turn:
         return Complete(offer.conversation, offer.known, newer, self.digest, None, offer.settings, self.events)
 
     def _selected(self, heard: ToolsSelected) -> Command:
-        self.digest = heard.digest
+        # The same tools, offered with references, are another offer.
+        self.digest = f"{heard.digest}$" if heard.digest and self.offer.references else heard.digest
         self.names = heard.names
         return self._complete()
 
