@@ -254,7 +254,7 @@ class Errand:
         """Whoever asked has left: take down the calls that had not ended."""
         if self._begun is None:
             return
-        for call, result in zip(self.plan.calls, results, strict=True):
+        for call, result in zip(self.plan.calls, results, strict=False):
             if result is PENDING:
                 self.dispatcher.records.cancelled(call, self._begun.get(call.id), self.context.trail)
 

@@ -186,3 +186,20 @@ async def test_what_could_not_be_sent_is_taken_down_too() -> None:
         await runtime.call("greet", {"name": float("nan")})
         await runtime.call_many([ToolCall("a", "greet", {"name": float("nan")})])
         assert [each.code for each in runtime.history] == ["invalid_arguments"] * 2
+
+
+async def test_calls_that_start_while_the_model_speaks_are_taken_down_once() -> None:
+    async with Runtime(history=9) as runtime:
+        await runtime.serve(greet, refuse)
+        said = [("greet", {"name": "Ada"}), ("refuse", {}), ("greet", {"name": "Bob"})]
+        chat = await runtime.converse(model=scripted([said, "so"]), id="c1")
+        async with chat.stream("?") as events:
+            async for _ in events:
+                pass
+        records = runtime.history
+    assert sorted((each.tool, each.code, each.conversation) for each in records) == [
+        ("greet", "ok", "c1"),
+        ("greet", "ok", "c1"),
+        ("refuse", "failed", "c1"),
+    ]
+    assert len({each.turn for each in records}) == 1
