@@ -300,7 +300,7 @@ async def test_a_response_that_breaks_after_a_write_stands(bus: Any, valid: Any)
         assert ended_as(reply)[2] in {"cancelled", "failed" if bus.name == "every-hop" else "cancelled"}
         assert reply.failure is not None
         assert "gone" in reply.failure.message
-        message = list(chat.history())[1]
+        message = list(chat.history())[2]
         assert message == AssistantMessage("so", (first, PUT, blocked))
         assert valid(chat)
         assert (await chat.say("Again")).text == "done"
