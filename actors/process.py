@@ -20,7 +20,7 @@ from ..protocol.standins import plain
 from ..runtime.child import POSSIBLE, Child
 from ..runtime.context import Context
 from ..runtime.deadline import left
-from ..runtime.processes import Processes
+from ..runtime.processes import LARGEST, Processes
 from .context import logger
 from .tool import Tool
 
@@ -150,7 +150,7 @@ async def in_process(
         else:
             context.report(word)
 
-    done: Done = decode_done(await processes.run(encode(job), hear))
+    done: Done = decode_done(await processes.run(encode(job), hear, most + LARGEST))
     if done.failure is not None:
         raise ToolwireError(done.failure)
     return Raw((done.content or "null").encode())

@@ -59,8 +59,7 @@ class Workshop:
         self.largest = largest
         self.customs = Customs() if customs is None else customs
         self.providers = Providers()
-        most = max(largest, self.artifacts.room)
-        self.processes = Processes(command, cores() if processes is None else processes, most)
+        self.processes = Processes(command, cores() if processes is None else processes)
         self.handlers = Handlers()
 
     async def __aenter__(self) -> Self:

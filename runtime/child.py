@@ -52,16 +52,12 @@ class Died(Exception):
 
 
 class Child:
-    """A worker process as its host sees it. It is asked one thing at a time. An answer has at most `largest` bytes.
-
-    `Child.here`: whether this very process is one.
-    """
+    """A worker process as its host sees it, asked one thing at a time. `Child.here`: whether this process is one."""
 
     here: ClassVar[bool] = False
 
-    def __init__(self, process: Process, channel: socket.socket, lifeline: int, largest: int) -> None:
+    def __init__(self, process: Process, channel: socket.socket, lifeline: int) -> None:
         self.process = process
-        self.largest = largest
         self.killed = False
         self.gone = False
         self._reaped = False
@@ -85,15 +81,15 @@ class Child:
             return False
         return False  # it has ended, or speaks out of turn
 
-    async def ask(self, payload: bytes, hear: Callable[[bytes], None]) -> bytes:
+    async def ask(self, payload: bytes, hear: Callable[[bytes], None], largest: int) -> bytes:
         """What it answers to `payload`; `hear` is told what it says before. Cancelled, it kills the process at once.
 
-        Raises Died if the process ends instead.
+        Raises Died if the process ends instead, or says more than `largest` bytes at once.
         """
         try:
             await self._send(frame(ORDER, payload))
             while True:
-                kind, said = await self._receive()
+                kind, said = await self._receive(largest)
                 if kind == ANSWER:
                     return said
                 hear(said)
@@ -111,13 +107,13 @@ class Child:
             except BlockingIOError:
                 await anyio.wait_writable(self._channel)
 
-    async def _receive(self) -> tuple[int, bytes]:
+    async def _receive(self, largest: int) -> tuple[int, bytes]:
         """The next frame. Raises EOFError where there is none, and where what comes is no frame of ours."""
         read, needed = self._read, HEAD.size
         while True:
             if len(read) >= needed:
                 kind, size = HEAD.unpack_from(read)
-                if kind not in {WORD, ANSWER} or size > self.largest:
+                if kind not in {WORD, ANSWER} or size > largest:
                     raise EOFError
                 needed = HEAD.size + size
                 if len(read) >= needed:
@@ -133,12 +129,13 @@ class Child:
 
     async def _death(self) -> Died:
         """How it ended. A process that talks no longer is killed, if it does not end by itself."""
-        with anyio.move_on_after(LAST):
-            await self.process.wait()
-        code = self.process.returncode
-        self.gone = True
-        self.kill()
-        return Died(code)
+        try:
+            with anyio.move_on_after(LAST):
+                await self.process.wait()
+            return Died(self.process.returncode)
+        finally:
+            self.gone = True
+            self.kill()
 
     def kill(self) -> None:
         """Kill it, and what it has started, now."""
@@ -179,7 +176,7 @@ class Child:
             os.close(self._lifeline)
 
 
-async def started(command: Command, largest: int) -> Child:
+async def started(command: Command) -> Child:
     """A new worker process, which may not be ready yet. Raises OSError if there can be none."""
     ours, theirs = socket.socketpair()
     watched, lifeline = os.pipe()
@@ -191,7 +188,7 @@ async def started(command: Command, largest: int) -> Child:
         ours.close()
         os.close(lifeline)
         raise
-    return Child(process, ours, lifeline, largest)
+    return Child(process, ours, lifeline)
 
 
 async def spawned(words: Sequence[str], handed: Sequence[int]) -> Process:

@@ -1,7 +1,8 @@
 """What surrounds one message, and the way from one actor to another."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from typing import Any, Protocol, TypeVar
 
@@ -23,6 +24,7 @@ from ..protocol.events import Event
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import Request
 from ..protocol.subjects import Kind
+from .afresh import STRETCH, afresh
 from .alarms import Alarms
 from .bus.contract import Abandoned, Bus, BusError, Closed, Lost, Progress, Refused, TooLarge, Unreachable
 from .bus.isolation import Gate
@@ -32,6 +34,9 @@ A = TypeVar("A")
 C = TypeVar("C", bound="Context")
 
 ids = count(1)
+
+DEEP = STRETCH - 1
+"""The bits of a depth that are all set where the next request goes on with another stack."""
 
 BUS_FAILURES: dict[type[BusError], str] = {
     Unreachable: "unreachable",
@@ -164,7 +169,9 @@ class Context(Struct, eq=False, gc=True):
             raise ToolwireError(failed("invalid_message", f"this can't be sent: {error}")) from error
         progress = None if hear is None else Gate(decoding(hear))
         try:
-            if type(address) is str:
+            if self.depth & DEEP == DEEP:
+                answer = await afresh(partial(brought, system.bus, address, payload, to, progress))
+            elif type(address) is str:
                 answer = await system.bus.request(address, payload, to=to, progress=progress)
             else:
                 answer = await address.deliver(payload, progress or unheard)  # type: ignore[union-attr]  # no str
@@ -175,6 +182,13 @@ class Context(Struct, eq=False, gc=True):
                 progress.close()  # what is said after the answer is heard by nobody
         said: A = answer_of(answers(type(message)), answer)
         return said
+
+
+def brought(bus: Bus, address: str | Door, payload: bytes, to: str, progress: Progress | None) -> Awaitable[bytes]:
+    """The answer to a request, by the bus or by a door."""
+    if isinstance(address, str):
+        return bus.request(address, payload, to=to, progress=progress)
+    return address.deliver(payload, progress or unheard)
 
 
 def decoding(hear: Callable[[Event], None]) -> Progress:

@@ -29,8 +29,8 @@ PREPARING = 60.0
 GRACE = 1.0
 """Seconds that an idle process may take to end when the pool is closed."""
 
-AROUND = 1 << 20
-"""Bytes of an answer beside what a tool gave: a failure tells what was wrong at length."""
+LARGEST = 1 << 20
+"""The most bytes that a process may say at once, where nobody says otherwise."""
 
 SPARE = 2
 """Processes that wait for the first calls."""
@@ -70,14 +70,12 @@ class Processes:
     """At most `most` processes. The first is started when it is needed; from then on one more than are busy.
 
     What ends by itself is replaced after a pause, as its supervisor says. If processes end too often before they are
-    ready, whoever waits is refused, and the next is started when somebody asks again. An answer has at most `largest`
-    bytes, and what stands around them.
+    ready, whoever waits is refused, and the next is started when somebody asks again.
     """
 
-    def __init__(self, command: Command, most: int, largest: int) -> None:
+    def __init__(self, command: Command, most: int) -> None:
         self.most = most
         self._command = command
-        self._largest = largest + AROUND
         self._first: dict[bytes, None] = {}
         self._places = 0
         self._idle: list[Child] = []
@@ -119,15 +117,17 @@ class Processes:
         """No new process is to be asked `order` first."""
         self._first.pop(order, None)
 
-    async def run(self, order: bytes, hear: Callable[[bytes], None] = unheard) -> bytes:
-        """What a process answers to `order`; `hear` is told what it says before. Cancelled, that process is killed.
+    async def run(self, order: bytes, hear: Callable[[bytes], None] = unheard, largest: int = LARGEST) -> bytes:
+        """What a process answers to `order`, in at most `largest` bytes; `hear` is told what it says before.
+
+        Cancelled, it kills that process.
 
         Raises ToolwireError: `overloaded` where too many wait, or no process can be started, `failed` where the
         process ended instead of answering, `cancelled` where the pool was closed meanwhile.
         """
         child = await self._taken()
         try:
-            return await child.ask(order, hear)
+            return await child.ask(order, hear, largest)
         except Died as died:
             if not self._open:
                 raise ToolwireError(failed("cancelled", "it was killed, for the runtime has closed", "maybe")) from None
@@ -205,9 +205,9 @@ class Processes:
         child, ready = None, False
         try:
             with anyio.fail_after(PREPARING):
-                child = await started(self._command, self._largest)
+                child = await started(self._command)
                 for order in list(self._first):
-                    await child.ask(order, unheard)
+                    await child.ask(order, unheard, LARGEST)
             ready = True
             self._free(child)
             code = await child.wait()

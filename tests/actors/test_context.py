@@ -1,11 +1,14 @@
 """What a tool may know of its call, and do on its behalf."""
 
 import logging
+from functools import partial
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import pytest
 import trio
+from opentelemetry.sdk.trace import TracerProvider
 from trio.testing import MockClock
 
 from toolwire import Agent, CallProgress, Context, Runtime, ToolCall, scripted, tool
@@ -122,6 +125,66 @@ async def test_a_tool_that_calls_itself_for_ever_is_stopped(around: int) -> None
                 assert told.startswith("limit_reached: 'again' was not called")
                 assert "began with the call 'start'" in told
         assert depth <= 64
+
+
+@pytest.mark.parametrize("traced", [False, True], ids=["", "traced"])
+async def test_no_chain_comes_to_the_end_of_the_stack(*, traced: bool) -> None:
+    deepest = 0
+
+    @tool(read_only=True, retries=2, cache=10.0, share=True, hedge=True)
+    async def again(n: int, context: Context) -> str:
+        nonlocal deepest
+        deepest = max(deepest, n)
+        result = await context.call("again", {"n": n + 1})
+        return str(result.failure) if result.failure else str(result.value)
+
+    async def passing(call: ToolCall, context: Context, following: Any) -> Any:
+        return await following(call)
+
+    async with Runtime(tracer_provider=TracerProvider() if traced else None) as runtime:
+        await runtime.serve(again)
+        runtime.use(*[passing] * 20)
+        results = await runtime.call_many([ToolCall(start, "again", {"n": n}) for start, n in (("a", 1), ("b", 100))])
+        told = [result.value for result in results]
+    assert [said.startswith("limit_reached") for said in told] == [True, True]
+    assert "began with the call 'a'" in told[0]
+    assert deepest == 131
+
+
+async def test_a_thread_calls_another_tool() -> None:
+    @tool
+    def outer(context: Context) -> float:
+        result = anyio.from_thread.run(partial(context.call, "inner", timeout=5.0))
+        return float(result.value)
+
+    @tool
+    async def inner(context: Context) -> float:
+        return context.remaining() or 0.0
+
+    async with Runtime() as runtime:
+        await runtime.serve(outer, inner)
+        assert 0 < (await runtime.call(outer)).value <= 5
+
+
+async def test_what_it_has_called_ends_with_it() -> None:
+    ended: list[str] = []
+
+    @tool
+    async def outer(context: Context) -> None:
+        await context.call("inner")
+
+    @tool(timeout=100.0)
+    async def inner() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("inner")
+
+    async with Runtime() as runtime:
+        await runtime.serve(outer, inner)
+        failure = (await runtime.call(outer, timeout=0.05)).failure
+        assert failure is not None
+        assert (failure.code, ended) == ("timed_out", ["inner"])
 
 
 async def test_an_id_with_a_dot_is_told_whole() -> None:

@@ -128,6 +128,11 @@ def gives(what: str) -> Any:
     return {"huge": "x" * 2**20, "odd": object(), "nan": float("nan"), "bytes": b"ab", "none": None}[what]
 
 
+@tool(isolation="process", result="truncate", result_bytes=500)
+def long() -> str:
+    return "x" * 3 * 2**20
+
+
 @tool(isolation="process")
 def opens(password: Secret[str], path: str) -> str:
     if path == "wrong":

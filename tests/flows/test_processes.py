@@ -16,14 +16,14 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from toolwire import CallProgress, Misuse, Runtime, ToolCall, scripted, tool
+from toolwire import CallProgress, Misuse, Runtime, ToolCall, lazy, scripted, tool
 
 pytestmark = pytest.mark.anyio
 
 HERE = str(Path(__file__).parent)
 SERVED = (
     *("pid", "moved", "about", "soon", "yields", "tells", "loops", "runs_away", "raises", "dies", "forks", "gives"),
-    *("opens", "asks", "stays", "doubled", "counts", "spills"),
+    *("opens", "asks", "stays", "doubled", "counts", "long", "spills"),
 )
 
 
@@ -208,6 +208,26 @@ async def test_a_large_result_is_kept_by_the_host_and_one_that_is_killed_counts_
     assert await runtime.artifact(result) == "x" * 400_000
     asked = [await runtime.call("spills", {"size": -1}, timeout=0.2) for _ in range(2)]
     assert [each.failure.code for each in asked if each.failure] == ["timed_out", "circuit_open"]
+
+
+async def test_of_a_result_that_is_too_large_the_head_may_be_shown(runtime: Runtime) -> None:
+    result = await runtime.call("long")
+    assert (result.value["bytes"], result.value["truncated"]) == (3 * 2**20, True)
+    assert len(result.content or "") <= 500
+
+
+async def test_a_tool_may_be_loaded_when_it_is_needed(runtime: Runtime, tools: Any) -> None:
+    await runtime.serve(lazy("by_and_by", lambda: tools.pid))
+    assert (await runtime.call("by_and_by")).value != os.getpid()
+
+
+async def test_over_a_bus_too(tools: Any, nats_url: str, tmp_path: Path) -> None:
+    async with Runtime(nats_url, namespace=tmp_path.name, local=False, processes=1) as runtime:
+        await runtime.serve(tools.loops)
+        failure = (await runtime.call("loops", {"mark": str(tmp_path / "pid")}, timeout=1.0)).failure
+        assert failure is not None
+        assert (failure.code, failure.details["process"]) == ("timed_out", "killed")
+        await gone(*await written(tmp_path / "pid"))
 
 
 async def test_a_secret_arrives_and_is_told_to_nobody(runtime: Runtime) -> None:

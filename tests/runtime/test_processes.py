@@ -49,7 +49,7 @@ async def pool(most: int, first: str = "") -> AsyncIterator[Processes]:
     def command(channel: int, lifeline: int) -> list[str]:
         return [sys.executable, "-S", "-E", "-c", STUB.replace("{first}", first), str(channel)]
 
-    async with Processes(command, most, 1_000) as made:
+    async with Processes(command, most) as made:
         with anyio.fail_after(20):
             yield made
 
@@ -174,7 +174,7 @@ async def test_processes_that_end_as_they_start_are_given_up_and_tried_again_whe
 
 
 async def test_a_program_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Processes(lambda _channel, _lifeline: ["/nowhere/python"], 1, 10) as made:
+    async with Processes(lambda _channel, _lifeline: ["/nowhere/python"], 1) as made:
         with anyio.fail_after(10):
             assert "FileNotFoundError" in await failure(made, b"x")
 
