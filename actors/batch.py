@@ -64,6 +64,7 @@ class Batch:
     such a failure waits for a person: it is held, others go on, and what is held when they have ended has no result.
 
     While its plan is open, `add` brings more calls; `calls` is then the plan's own list. It ends only after `close`.
+    `tainted` says whether any result is, so far.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Batch:
         self._ended = ended
         self._lately = late
         self._holds = holds
+        self.tainted = False
         self._around: Context
         self._idle: anyio.Event | None = None
         self._stopped: Failure | None = None
@@ -220,6 +222,8 @@ class Batch:
 
     def _end(self, position: int, result: ToolResult[Any]) -> None:
         self.results[position] = result
+        if result.tainted:
+            self.tainted = True
         if self._ended is not None:
             self._ended(result)
         self.plan.end(position, result)

@@ -174,6 +174,8 @@ class Conversation(Actor):
     async def _run(self, turn: Turn, text: str | None, context: Context) -> TurnEnded:
         """Start a turn with what the user says, or go on with one that was paused."""
         tracing, identity = self._house.tracing, self._offer.conversation
+        if context.depth > 1 and context.whose().tainted:  # asked by a tool, on behalf of another turn
+            turn.tainted = True
         try:
             if not tracing.listens():
                 if self._name:

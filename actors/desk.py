@@ -64,10 +64,12 @@ class Desk:
         return ToolResult(waiting.call.id, waiting.call.name, None, denied(reason), 0)
 
 
-def desk(policy: Policy | None, own: Dispatcher, other: Dispatcher, clock: Clock, tracing: Tracing) -> Desk:
-    """Let the dispatchers of a process go by `policy`, and keep what waits for a person. What is said runs by `own`."""
+def desk(
+    policy: Policy | None, own: Dispatcher, other: Dispatcher, clock: Clock, tracing: Tracing, *, taint: bool
+) -> Desk:
+    """Let the dispatchers of a process go by `policy` and `taint`; what then waits for a person is run by `own`."""
     held = Held(clock)
     warden = None if policy is None else Warden(policy, clock)
     for each in (own, other):
-        each.warden, each.hold = warden, held.keep
+        each.warden, each.hold, each.taint = warden, held.keep, taint
     return Desk(held, own, tracing)

@@ -60,6 +60,8 @@ class Dispatcher:
         self.records = Records(catalogue) if records is None else records
         self.executor: str | Door = ""
         self.warden: Warden | None = None
+        self.taint = True
+        """Whether a person is asked before what can't be undone, once strangers were heard."""
         self.hold: Callable[[ToolCall, ToolResult[Any], Context], None] | None = None
         """Is told each call that may wait for a person, as it was asked for, and how it ended."""
         self._cut: tuple[ToolCall, int] | None = None

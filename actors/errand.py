@@ -3,6 +3,10 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from msgspec import Raw
+from msgspec.structs import replace
+
+from ..protocol.envelope import encode
 from ..protocol.events import CallFinished, CallStarted, ConfirmationWanted, Event
 from ..protocol.failures import ToolwireError, failed
 from ..protocol.messages import AddCall, CloseBatch, Decision, OpenBatch, RunBatch
@@ -18,6 +22,8 @@ from .batch import PENDING, Batch
 from .dispatch import Dispatcher
 from .sending import Word
 
+STRANGERS = "the turn has read what strangers may have written"
+
 
 class Errand:
     """One batch: what is asked, on whose behalf, and who wants to hear of it.
@@ -32,6 +38,7 @@ class Errand:
         "_held",
         "_spent",
         "_stand",
+        "_trail",
         "_waiting",
         "artifacts",
         "context",
@@ -40,6 +47,7 @@ class Errand:
         "message",
         "plan",
         "resumed",
+        "tainted",
         "traced",
         "tracing",
     )
@@ -58,6 +66,8 @@ class Errand:
         self.message = message
         self.context = context
         self.resumed = False
+        self.tainted = message.tainted
+        self._trail: Raw | None = None
         self._decisions: dict[int, Decision] = {}
         self._held: dict[str, int] = {}
         self._waiting: dict[int, ToolResult[Any]] = {}
@@ -131,6 +141,7 @@ class Errand:
             ended = self._record
         holds = self._holds if message.name else None
         batch = Batch(self.plan, calls, self.run, self.seconds, self.context.system, ended, self.late, holds)
+        batch.tainted = self.tainted
         results = batch.results
         for n, result in enumerate(self._stand):
             if result is not None:
@@ -144,6 +155,7 @@ class Errand:
             self._left(results)
             raise
         finally:
+            self.tainted = batch.tainted
             self._batch = None  # they know each other
         for n, result in self._waiting.items():
             results[n] = result
@@ -205,12 +217,26 @@ class Errand:
         if self._begun is not None:
             self._begun[call.id] = arguments
         context = Context(outer.system, min(deadline, outer.deadline), outer.depth, outer.path, outer.trail)
+        if self._batch is not None and self._batch.tainted and self.dispatcher.taint:
+            context.trail = self._tainted_trail()
+            word = word or self._wary(call)
         if self.traced:
             running: Awaitable[ToolResult[Any]] = self._traced(position, arguments, context, word)
         else:
             running = self.dispatcher.dispatch(call, arguments, context, hear, word)
         needed = self.message.references and self.plan.needed(position)
         return self._supplied(position, running, context) if needed else running
+
+    def _wary(self, call: ToolCall) -> Word | None:
+        """That a person is to be asked, where strangers were heard and the call can't be undone."""
+        spec = self.dispatcher.catalogue.spec(call.name)
+        return Word(STRANGERS) if spec is None or spec.destructive else None
+
+    def _tainted_trail(self) -> Raw:
+        """The trail for what is done from now on: whoever is asked on behalf of this batch is as wary."""
+        if self._trail is None:
+            self._trail = Raw(encode(replace(self.context.whose(), tainted=True)))
+        return self._trail
 
     async def _supplied(self, position: int, running: Awaitable[ToolResult[Any]], context: Context) -> ToolResult[Any]:
         """The call, whose result others take in: all of it, also where it is too large to be handed round."""

@@ -60,10 +60,12 @@ class Executor(Actor):
             return await self._heard(message, context)
         if len(message.calls) == 1 and self._is_plain(message):
             if message.events:
-                return BatchEnded((await self._alone(message, context),))
-            call = message.calls[0]
-            seconds = self.dispatcher.seconds(call.name, message.timeout)
-            return BatchEnded((await self.dispatcher.run(call, seconds, context, None),))
+                result = await self._alone(message, context)
+            else:
+                call = message.calls[0]
+                seconds = self.dispatcher.seconds(call.name, message.timeout)
+                result = await self.dispatcher.run(call, seconds, context, None)
+            return BatchEnded((result,), result.tainted)
         return await self._run(Errand(self.dispatcher, self.tracing, self.artifacts, message, context))
 
     async def _run(self, errand: Errand) -> BatchEnded:
@@ -77,7 +79,7 @@ class Executor(Actor):
                 results = await errand.finish()
             finally:
                 del self.batches[name]
-        return BatchEnded(fitted(results, errand.context.system.largest("executor") // 2))
+        return BatchEnded(fitted(results, errand.context.system.largest("executor") // 2), errand.tainted)
 
     async def _heard(self, message: OpenBatch | AddCall | CloseBatch | AnswerCall, context: Context) -> Said:
         """What is said of a batch that runs, or begins before all of its calls are known."""
@@ -116,7 +118,7 @@ class Executor(Actor):
         """Whether the first call needs no plan: it waits for nobody, and nothing about it is to be refused."""
         call = message.calls[0]
         within = message.limit is None or message.limit > 0
-        special = message.references or call.after or message.decisions or message.repeated
+        special = message.references or call.after or message.decisions or message.repeated or message.tainted
         return bool(call.id) and within and not (special or self.tracing.listens())
 
     async def _alone(self, message: RunBatch, context: Context) -> ToolResult[Any]:

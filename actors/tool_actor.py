@@ -140,7 +140,7 @@ class ToolActor(Actor):
             if visit is not None:
                 visit.ended(failure, now)
         ended = CallEnded(content, failure, worker, mended, context.queued, now - context.began, artifact)
-        return replace(ended, tainted=True) if heard_strangers(tool, arguments) else ended
+        return replace(ended, tainted=True) if tool.context_parameters and heard_strangers(tool, arguments) else ended
 
     def turned_away(self, message: CallTool, context: Context) -> Failure | None:
         """That the tool rests, which need not be waited for."""
@@ -248,8 +248,6 @@ def outcome(error: BaseException, visit: Visit | None, context: Context, now: fl
 
 def heard_strangers(tool: Tool[Any], arguments: dict[str, Any]) -> bool:
     """Whether a tool that ran with these has called one that is not to be trusted."""
-    if not tool.context_parameters:
-        return False
     given = (arguments.get(name) for name in tool.context_parameters)
     return any(isinstance(each, CallContext) and each.tainted for each in given)
 

@@ -205,7 +205,7 @@ class Runtime:
         await system.spawn(Selector(self.tools, Keyword(), instance), system.address("selector", instance))
         executor = self._executor = system.door("executor", instance)
         dispatcher.executor = self._dispatcher.executor = executor
-        self._desk = desk(self._policy, self._dispatcher, dispatcher, system.clock, self.tracing)
+        self._desk = desk(self._policy, self._dispatcher, dispatcher, system.clock, self.tracing, taint=self._taint)
         house = House(system.door("selector", instance), executor, self.tools, self.tracing)
         workshop = self._workshop
         workshop.executor = executor

@@ -63,9 +63,14 @@ async def test_what_is_not_there_is_not_allowed_either() -> None:
 
 
 async def test_a_cached_result_is_not_given_where_policy_denies() -> None:
-    async with under(Rule(caller={"user": "bob"}, deny="get")) as runtime:
-        for user, expected in [("ana", ""), ("ana", ""), ("bob", "not_allowed")]:
-            agent = Agent("a", scripted([("get", {"n": 1}), "done"]), tools=[get])
+    async with under(Rule(caller={"user": "bob"}, deny="get"), Rule(agent="b*", deny="get")) as runtime:
+        for name, user, expected in [
+            ("a", "ana", ""),
+            ("a", "ana", ""),
+            ("a", "bob", "not_allowed"),
+            ("b", "ana", "not_allowed"),
+        ]:
+            agent = Agent(name, scripted([("get", {"n": 1}), "done"]), tools=[get])
             chat = await runtime.converse(agent, caller={"user": user})
             assert code((await chat.say("go")).calls[0]) == expected
 
