@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ....protocol.events import Event
 from ..console import Output, harmless, output
-from ..demo.play import REPLY, SCRIPT, Audience, Outcome, Stage, chosen, play
+from ..demo.play import PACE, SCRIPT, Audience, Outcome, Stage, chosen, play
 from ..demo.script import ASKED
 from ..demo.waterfall import summary
 from ..live import TurnView
@@ -35,7 +35,7 @@ def demo(
     plain: Annotated[bool, Parameter(help="Without colour and movement.", negative="")] = False,
     json: Json = False,
 ) -> int:
-    """Plan a trip in one turn: 13 calls over two worker processes, shown as a waterfall, and measured."""
+    """Plan a trip in one turn: 15 calls over two worker processes, shown as a waterfall, and measured."""
     out = output(plain=plain)
     named = chosen(model, base_url)
     with as_by_ctrl_c(), Programme(out, silent=json) as programme:
@@ -96,7 +96,10 @@ def introduction(stage: Stage, model: str) -> Table:
     lines.add_row("bus", f"nats-server at {stage.url}" if stage.workers else f"in memory: {harmless(stage.reason)}")
     for name, worker in stage.workers.items():
         lines.add_row(name, f"process {worker.pid}: {', '.join(worker.tools)}")
-    lines.add_row("model", f"a script, {REPLY:g} s a reply" if model == SCRIPT else harmless(model))
+    lines.add_row(
+        "model",
+        f"a script, {PACE.reply:g} s a reply and {PACE.call:g} s a call" if model == SCRIPT else harmless(model),
+    )
     lines.add_row("asked", Text(ASKED, "bold"))
     lines.add_row()
     return lines
@@ -125,6 +128,7 @@ def measurements(outcome: Outcome) -> dict[str, Any]:
         "ended": outcome.reply.ended,
         "seconds": {"toolwire": outcome.seconds, **seconds},
         "replies": {"toolwire": len(outcome.replies), **replies},
+        "spoken": outcome.replies,
         "calls": outcome.rows,
         "text": outcome.reply.text,
     }

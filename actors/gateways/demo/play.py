@@ -10,14 +10,15 @@ from typing import Any, cast
 import anyio
 from msgspec import Struct
 
-from ....protocol.events import Event, Reply, TurnFinished
+from ....protocol.events import ConfirmationWanted, Event, Pending, Reply, TurnFinished
 from ....protocol.failures import ToolwireError
 from ....protocol.tools import ToolResult, ToolSpec
 from ...agent import Agent
+from ...chat import Chat
 from ...models import model_from
 from ...models.contract import StreamingModel
 from ...wiring import Runtime
-from .loops import Measured, one_after_the_other, plain_gather
+from .loops import Measured, Pace, one_after_the_other, plain_gather
 from .recording import Recording, Row
 from .script import ASKED, ROUNDS, SYSTEM, trip
 from .tools import HERE, IN_THREADS, TRIP
@@ -26,8 +27,8 @@ from .workers import Worker, worker_processes
 
 SCRIPT = "script"
 """The model where no real one is asked for."""
-REPLY = 0.2
-"""Seconds that the script takes for a reply; a real model takes longer."""
+PACE = Pace(reply=0.2, call=0.06, person=0.3)
+"""How long the script takes for a reply, and a person to say yes; both take longer in earnest."""
 REAL = "openai:gpt-5.1"
 """Who is asked if there is a key, and nobody else was named."""
 
@@ -82,8 +83,8 @@ async def play(model: str, audience: Audience, *, embedded: bool = True) -> Outc
     """Play the demo. `embedded` False plays it in memory. Raises ToolwireError, e.g. for a model without a key."""
     clock = time.monotonic
     scripted = model == SCRIPT
-    speaking = cast("StreamingModel", trip() if scripted else model_from(model))
-    watched = Watched(speaking, clock, REPLY if scripted else 0.0)
+    speaking = cast("StreamingModel", trip(PACE.call) if scripted else model_from(model))
+    watched = Watched(speaking, clock, PACE.reply if scripted else 0.0)
     async with AsyncExitStack() as stack:
         runtime, stage = await staged(stack, embedded=embedded)
         audience.staged(stage, model)
@@ -149,13 +150,22 @@ async def turn(
     chat = await runtime.converse(agent)
     reply = Reply("", "interrupted")
     recording = Recording(clock)
-    async with chat.stream(ASKED) as events:
+    async with anyio.create_task_group() as tasks, chat.stream(ASKED) as events:
         async for event in events:
             recording.hear(event)
             audience.hear(event)
-            if isinstance(event, TurnFinished):
+            if isinstance(event, ConfirmationWanted):
+                tasks.start_soon(person, chat, event.pending, recording)
+            elif isinstance(event, TurnFinished):
                 reply = event.reply
     return recording, reply
+
+
+async def person(chat: Chat, pending: Pending, recording: Recording) -> None:
+    """Somebody reads what is to be done, and says yes."""
+    await anyio.sleep(PACE.person)
+    recording.answered(pending.id)
+    await chat.answer(pending, "approve")
 
 
 class Places:
@@ -182,7 +192,7 @@ async def loops(runtime: Runtime) -> tuple[Measured, Measured]:
     measured: dict[Any, Measured] = {}
 
     async def measure(loop: Callable[..., Any]) -> None:
-        measured[loop] = await loop(runtime, ROUNDS, REPLY)
+        measured[loop] = await loop(runtime, ROUNDS, PACE)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(measure, plain_gather)

@@ -9,7 +9,13 @@ from typing import Any
 import anyio
 from msgspec import Struct
 
+from ....protocol.failures import ToolError
+from ....protocol.tools import Retry
+from ...context import Context
 from ...tool import Tool, tool
+
+FREELY = 100
+"""Euros that may be paid without asking a person."""
 
 
 class Flight(Struct, frozen=True):
@@ -133,15 +139,41 @@ async def museum_ticket(museum: str, entry: str) -> str:
     return f"{museum}, entry at {entry}"
 
 
-@tool(read_only=True, timeout=0.5)
-async def city_events(city: str) -> list[str]:
-    """Concerts and fairs in a city. The service is slow at times.
+@tool(read_only=True, retries=Retry(times=2, first=0.1))
+async def city_events(city: str, context: Context) -> list[str]:  # noqa: D417 - the context is filled in
+    """Concerts and fairs in a city. The service is busy at times.
 
     Args:
         city: The city.
     """
-    await anyio.sleep(30)  # it hangs today: its time limit ends it
+    await anyio.sleep(0.15)
+    if context.attempt == 1:
+        raise ToolError("the service is busy", retry=True)
     return [f"a street fair in {city}"]
+
+
+@tool(read_only=True, isolation="process", timeout=0.5)
+def fare_forecast(flight: str) -> str:
+    """Whether a flight will get cheaper.
+
+    Args:
+        flight: The flight's id.
+    """
+    while flight:  # it never comes to an end: its process is killed when its time is over
+        pass
+    return "cheaper"
+
+
+@tool(confirm=lambda stay: f"it costs {stay.euros} euros" if stay.euros > FREELY else False)
+async def pay_hotel(hotel: str, euros: int) -> str:
+    """Pay for a stay at a hotel. Gives the number of the receipt.
+
+    Args:
+        hotel: Its name.
+        euros: How much.
+    """
+    await anyio.sleep(0.2)
+    return f"paid {euros} euros to {hotel}, receipt 2071"
 
 
 @tool(read_only=True)
@@ -173,8 +205,8 @@ class Calendar:
         return len(self._entries)
 
 
-FLIGHTS: list[Tool[Any]] = [search_flights, hold_seat, book_table]
-CITY: list[Tool[Any]] = [search_hotels, weather, walking_route, museum_hours, museum_ticket, city_events]
+FLIGHTS: list[Tool[Any]] = [search_flights, hold_seat, book_table, pay_hotel]
+CITY: list[Tool[Any]] = [search_hotels, weather, walking_route, museum_hours, museum_ticket, city_events, fare_forecast]
 HERE: list[Any] = [exchange_rate, Calendar]
 TRIP: list[Any] = [*FLIGHTS, *CITY, *HERE]
 """All of them, for `toolwire chat --tools toolwire.actors.gateways.demo.tools:TRIP`."""

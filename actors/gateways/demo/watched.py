@@ -8,15 +8,20 @@ from typing import Self
 import anyio
 from msgspec import Struct
 
+from ....protocol.events import CallSpoken
 from ...models.contract import ModelEvent, ModelReply, ModelRequest, StreamingModel
 
 
 class Spoken(Struct, frozen=True):
-    """One reply of the model: from when to when, and the ids of the calls that it asked for."""
+    """One reply of the model: from when to when, the ids of the calls that it asked for, and when each was said.
+
+    `said` lacks calls whose end was only seen in that of the reply.
+    """
 
     began: float
     ended: float
     calls: tuple[str, ...]
+    said: dict[str, float] = {}
 
 
 class Watched:
@@ -36,16 +41,20 @@ class Watched:
         began = self._clock()
         await anyio.sleep(self._pause)
         reply = await self._model.complete(request)
-        self.note(reply, began)
+        self.note(reply, began, {})
         return reply
 
     def stream(self, request: ModelRequest) -> "Listening":
         """As the model does."""
         return Listening(self, self._model.stream(request), self._clock(), self._pause)
 
-    def note(self, reply: ModelReply, began: float) -> None:
+    def note(self, reply: ModelReply, began: float, said: dict[str, float]) -> None:
         """A reply is whole."""
-        self.replies.append(Spoken(began, self._clock(), tuple(call.id for call in reply.calls)))
+        self.replies.append(Spoken(began, self._clock(), tuple(call.id for call in reply.calls), said))
+
+    def now(self) -> float:
+        """What its clock shows."""
+        return self._clock()
 
 
 class Listening:
@@ -62,6 +71,7 @@ class Listening:
         self._stream = stream
         self._began = began
         self._pause = pause
+        self._said: dict[str, float] = {}
         self._events: AsyncIterator[ModelEvent]
 
     async def __aenter__(self) -> Self:
@@ -80,5 +90,7 @@ class Listening:
     async def __anext__(self) -> ModelEvent:
         event = await anext(self._events)
         if isinstance(event, ModelReply):
-            self._watched.note(event, self._began)
+            self._watched.note(event, self._began, self._said)
+        elif isinstance(event, CallSpoken):
+            self._said[event.call.id] = self._watched.now()
         return event

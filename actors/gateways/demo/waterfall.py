@@ -98,14 +98,15 @@ def cells(row: Row, total: float) -> Iterable[RenderableType]:
     """One call."""
     good = row.ended == "ok"
     colour = COLOURS.get(row.where, "blue") if good else "red"
-    waited = ", ".join([*map(str, row.needs), *(f"after {number}" for number in row.order)])
+    waits = [*map(str, row.needs), *(f"after {number}" for number in row.order), *["a person"] * row.confirmed]
+    tried = f" at try {row.attempts}" if row.attempts > 1 else ""
     yield Text(str(row.number), "dim")
     yield Text(row.name, "bold" if good else "bold red")
     yield Text(row.where or "refused", COLOURS.get(row.where, "dim"))
-    yield Text(waited)
+    yield Text(", ".join(waits))
     yield Bar(total, (row.asked, row.began), (row.began, row.finished), colour)
     yield f"{row.finished - row.began:.2f} s"
-    yield Text("ok", "green") if good else Text(row.ended, "red")
+    yield Text(f"ok{tried}", "green") if good else Text(row.ended, "red")
 
 
 def comparison(outcome: Outcome) -> RenderableType:

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from toolwire import CallFinished, CallStarted, Failure, ModelReply, ModelRequest, Runtime, ToolCall, ToolResult
-from toolwire.actors.gateways.demo.loops import one_after_the_other, plain_gather, waves
+from toolwire.actors.gateways.demo.loops import Pace, one_after_the_other, plain_gather, waves
 from toolwire.actors.gateways.demo.play import REAL, SCRIPT, Audience, Stage, chosen, play
 from toolwire.actors.gateways.demo.recording import Recording, Row
 from toolwire.actors.gateways.demo.script import ROUNDS, trip
@@ -21,6 +21,7 @@ from toolwire.actors.gateways.demo.tools import TRIP
 from toolwire.actors.gateways.demo.watched import Spoken, Watched
 from toolwire.actors.gateways.demo.waterfall import Bar, summary, waterfall
 from toolwire.protocol.events import Event
+from toolwire.protocol.failures import failed
 from toolwire.runtime.bus import Closed
 
 TAKES = 20.0
@@ -46,7 +47,7 @@ async def noted(calls: Sequence[Sequence[ToolCall]], loop: Any) -> tuple[list[st
 
     async with Runtime() as runtime:
         await runtime.serve(add)
-        measured = await loop(runtime, calls, 0.0)
+        measured = await loop(runtime, calls, Pace())
     return notes, measured.replies
 
 
@@ -87,15 +88,21 @@ def test_a_recording_tells_when_each_call_was_asked_for_began_and_ended() -> Non
         CallStarted("y", "hold", "{}", needs=("x",), order=("x",)),  # at 3
         CallFinished(ToolResult("y", "hold", None, lost)),  # at 4
         CallFinished(ToolResult("z", "book", None, lost)),  # at 5, never started
+        CallStarted("pay", "pay", "{}"),  # at 6
     ]
     recording = Recording(Clock())
     for event in heard:
         recording.hear(event)
-    rows = recording.rows([Spoken(0.0, 0.5, ("x", "y", "z", "never"))], lambda result: result.worker)
+    recording.answered("pay")  # at 7
+    killed = failed("timed_out", "too long", "maybe", process="killed")
+    recording.hear(CallFinished(ToolResult("pay", "pay", None, killed, 2)))  # at 8
+    asked = ("x", "y", "z", "never", "pay")
+    rows = recording.rows([Spoken(0.0, 0.5, asked, {"x": 0.25})], lambda result: result.worker)
     assert rows == [
-        Row(1, "search", "w", 0.5, 1.0, 2.0, (), (), "ok"),
+        Row(1, "search", "w", 0.25, 1.0, 2.0, (), (), "ok"),
         Row(2, "hold", "", 0.5, 3.0, 4.0, (1,), (1,), "invalid_arguments"),
         Row(3, "book", "", 0.5, 5.0, 5.0, (), (), "invalid_arguments"),
+        Row(5, "pay", "", 0.5, 7.0, 8.0, (), (), "timed_out, killed", 2, confirmed=True),
     ]
 
 
@@ -109,7 +116,7 @@ async def test_a_watched_model_notes_each_reply() -> None:
     assert isinstance(last, ModelReply)
     assert watched.replies == [
         Spoken(0.0, 1.0, ("1", "2", "3", "4", "5", "6")),
-        Spoken(2.0, 3.0, ("7", "8", "9", "10")),
+        Spoken(2.0, 8.0, ("7", "8", "9", "10", "11"), {"7": 3.0, "8": 4.0, "9": 5.0, "10": 6.0, "11": 7.0}),
     ]
 
 
@@ -144,9 +151,10 @@ def test_a_waterfall_shows_who_waited_for_whom() -> None:
         Row(1, "search", "worker 1", 1.0, 1.0, 2.0, (), (), "ok"),
         Row(2, "hold", "here", 1.0, 2.0, 3.0, (1,), (), "timed_out"),
         Row(3, "add", "", 1.0, 2.0, 2.0, (), (1, 2), "invalid_arguments"),
+        Row(4, "pay", "here", 1.0, 2.0, 3.0, (), (), "ok", 3, confirmed=True),
     ]
-    text = drawn(waterfall(rows, [Spoken(0.0, 1.0, ("1", "2", "3")), Spoken(3.0, 4.0, ())]), 100)
-    heading, first, search, hold, add, answer = text.splitlines()
+    text = drawn(waterfall(rows, [Spoken(0.0, 1.0, ("1", "2", "3", "4")), Spoken(3.0, 4.0, ())]), 100)
+    heading, first, search, hold, add, pay, answer = text.splitlines()
     assert heading.split()[:6] == ["call", "where", "waits", "for", "0", "s"]
     assert first.split()[:4] == ["reply", "1", "the", "model"]
     assert search.split()[:3] == ["1", "search", "worker"]
@@ -154,6 +162,8 @@ def test_a_waterfall_shows_who_waited_for_whom() -> None:
     assert hold.split()[-3:] == ["1.00", "s", "timed_out"]
     assert "refused" in add
     assert "after 1, after 2" in add
+    assert pay.split()[:5] == ["4", "pay", "here", "a", "person"]
+    assert pay.split()[-4:] == ["ok", "at", "try", "3"]
     assert answer.split()[:4] == ["the", "answer", "the", "model"]
     assert search.index("━") < hold.index("━") < answer.index("━")
     assert hold.index("·") == search.index("━")
@@ -242,14 +252,24 @@ def test_the_demo_plays_over_two_worker_processes(measured: dict[str, Any]) -> N
 @pytest.mark.slow
 def test_the_demo_shows_every_kind_of_ending(measured: dict[str, Any]) -> None:
     calls = measured["calls"]
-    assert (measured["ended"], len(calls), measured["replies"]["toolwire"]) == ("answered", 13, len(ROUNDS) + 1)
+    assert (measured["ended"], len(calls), measured["replies"]["toolwire"]) == ("answered", 15, len(ROUNDS) + 1)
     ended = [(call["name"], call["ended"]) for call in calls if call["ended"] != "ok"]
-    assert ended == [("book_table", "invalid_arguments"), ("city_events", "timed_out")]
+    assert ended == [("book_table", "invalid_arguments"), ("fare_forecast", "timed_out, killed")]
     assert [call["ended"] for call in calls if call["name"] == "book_table"] == ["invalid_arguments", "ok"]
     for call in calls:
         assert all(calls[n - 1]["finished"] <= call["began"] for n in (*call["needs"], *call["order"]))
     assert sum(bool(call["needs"]) for call in calls) == 3
     assert sum(bool(call["order"]) for call in calls) == 1
+    assert {call["name"]: call["attempts"] for call in calls if call["attempts"] > 1} == {"city_events": 2}
+    assert [call["name"] for call in calls if call["confirmed"]] == ["pay_hotel"]
+
+
+@pytest.mark.slow
+def test_calls_that_only_read_start_while_the_model_still_speaks(measured: dict[str, Any]) -> None:
+    search, hold = (
+        next(call for call in measured["calls"] if call["name"] == name) for name in ("search_flights", "hold_seat")
+    )
+    assert search["began"] < measured["spoken"][0]["ended"] <= hold["began"]
 
 
 @pytest.mark.slow
