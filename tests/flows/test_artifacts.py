@@ -1,5 +1,6 @@
 """Results that are too large: truncated, spilled, taken in whole by other calls, and read in pieces from anywhere."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,12 +12,15 @@ from msgspec import Raw
 from toolwire import (
     CallFailed,
     Misuse,
+    ModelRequest,
     Runtime,
     ToolCall,
+    ToolMessage,
     ToolResult,
     ToolwireError,
     read_artifact,
     scripted,
+    spoken,
     tool,
 )
 from toolwire.protocol.envelope import encode
@@ -128,18 +132,38 @@ async def test_other_calls_take_in_the_whole_of_it(shared_bus: Any) -> None:
 
 async def test_a_model_takes_in_the_whole_of_what_it_saw_the_head_of(shared_bus: Any) -> None:
     adds = {"values": {"$result": 1, "path": "/numbers"}}
-    model = scripted([[("numbers", {"count": 9_000}), ("total", adds)], "done"])
-    async with neighbours(shared_bus, numbers, total) as (_, host):
-        chat = await host.converse(model=model, tools=["*"], references=True, caller={"user": "u1"})
+
+    def reads_on(request: ModelRequest) -> Any:
+        shown = next(message for message in request.messages if isinstance(message, ToolMessage))
+        told = json.loads(shown.content)
+        return [(told["read_with"], {"artifact": told["artifact"], "offset": len(told["head"].encode()), "length": 10})]
+
+    model = scripted([[("numbers", {"count": 9_000}), ("total", adds)], reads_on, "done"])
+    async with neighbours(shared_bus, numbers, total) as (worker, host):
+        tools = ["numbers", "total", read_artifact]  # the last is served by the host, the artifact lives elsewhere
+        chat = await host.converse(model=model, tools=tools, references=True, caller={"user": "u1"})
         reply = await chat.say("?")
-        assert reply.calls[1].value == sum(range(9_000))
-        artifact = reply.calls[0].artifact
+        kept, added, read = reply.calls
+        assert added.value == sum(range(9_000))
+        assert [result.worker == worker.system.bus.instance for result in reply.calls] == [True, True, False]
+        artifact = kept.artifact
         assert artifact is not None
-        assert '"artifact"' in str(model.requests[-1].messages[-2])
-        assert (await host.artifact(artifact, caller={"user": "u1"})).startswith('{"numbers"')
+        text = await host.artifact(artifact, caller={"user": "u1"})
+        assert text.startswith(kept.value["head"] + read.value["text"])
         for other in (None, {"user": "u2"}):
             with pytest.raises(ToolwireError, match="no artifact"):
                 await host.artifact(artifact, caller=other)
+
+
+async def test_a_call_that_was_begun_early_is_taken_in_whole_by_later_ones(shared_bus: Any) -> None:
+    adds = {"values": {"$result": 1, "path": "/numbers"}}
+    model = scripted([spoken(["", ("numbers", {"count": 9_000}), ("total", adds), "."], every=0.01), "done"])
+    async with neighbours(shared_bus, numbers, total) as (_, host):
+        chat = await host.converse(model=model, tools=["*"], references=True, eager="all")
+        async with chat.stream("?") as events:
+            reply = [event async for event in events][-1].reply  # type: ignore[union-attr]  # the last one has it
+    assert [result.artifact is not None for result in reply.calls] == [True, False]
+    assert reply.calls[1].value == sum(range(9_000))
 
 
 async def test_a_truncated_result_is_json_with_the_head_of_it(bus: Any) -> None:
