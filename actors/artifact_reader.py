@@ -96,4 +96,5 @@ async def read_artifact(
     length: Annotated[int, Meta(ge=1, le=LONGEST, description="How many bytes to read.")] = 4000,
 ) -> ArtifactPart:
     read = await part(context, artifact, offset, length)
+    context.tainted = context.tainted or read.tainted
     return ArtifactPart(read.text, read.next, read.size)

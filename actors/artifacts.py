@@ -21,12 +21,16 @@ KEY = 16
 
 
 class Kept(NamedTuple):
-    """The whole of a result: UTF-8, of the text itself if it `is_text`, else of its JSON. For `caller`, until then."""
+    """The whole of a result: UTF-8, of the text itself if it `is_text`, else of its JSON. For `caller`, until then.
+
+    `tainted`: it may hold what strangers have written.
+    """
 
     data: bytes
     is_text: bool
     caller: str
     until: float
+    tainted: bool = False
 
 
 class Artifacts:
@@ -51,14 +55,17 @@ class Artifacts:
     def __repr__(self) -> str:
         return f"<Artifacts [kept: {len(self)} | bytes: {self._size} of {self.room}]>"
 
-    def keep(self, data: bytes, caller: str, now: float, *, is_text: bool, briefly: bool = False) -> Artifact | None:
+    def keep(
+        self, data: bytes, caller: str, now: float, *, is_text: bool, briefly: bool = False, tainted: bool = False
+    ) -> Artifact | None:
         """Keep a result for whoever is `caller`. None if there is no room for it at all."""
         if len(data) > self.room:
             return None
         self._drop_late(now)
         shelf = self._brief if briefly else self._long
         identity = f"{self.instance}.{secrets.token_urlsafe(KEY)}"
-        shelf[identity] = Kept(data, is_text, caller, now + (min(BRIEFLY, self._seconds) if briefly else self._seconds))
+        seconds = min(BRIEFLY, self._seconds) if briefly else self._seconds
+        shelf[identity] = Kept(data, is_text, caller, now + seconds, tainted)
         self._size += len(data)
         while self._size > self.room or len(self) > self._most:
             full = self._brief if next(iter(self._brief), identity) != identity else self._long
@@ -109,7 +116,7 @@ def piece(kept: Kept, offset: int, length: int) -> ArtifactRead:
         while end < size and is_inside(data[end]):
             end += 1
     text = data[start:end].decode()
-    return ArtifactRead(text, end if end < size else None, size, kept.is_text)
+    return ArtifactRead(text, end if end < size else None, size, kept.is_text, kept.tainted)
 
 
 def begin(data: bytes, place: int) -> int:

@@ -37,8 +37,8 @@ class Packing:
         """How many bytes of JSON there may be before they are packed, where they have to come from elsewhere."""
         return self.largest if self.guard.result == "refuse" else max(self.largest, self.artifacts.room)
 
-    def pack(self, value: object, context: Context) -> Packed:
-        """`value` as it is answered."""
+    def pack(self, value: object, context: Context, *, tainted: bool) -> Packed:
+        """`value` as it is answered. `tainted`: it may hold what strangers have written."""
         if self.guard.result == "refuse":
             return (*encoded(value, self.largest), None)
         content, failure = encoded(value, sys.maxsize)
@@ -46,19 +46,20 @@ class Packing:
             return None, failure, None
         data = content.encode()
         limit = min(self.largest, context.system.bus.largest - HEADROOM)
-        return (content, None, None) if len(data) <= limit else self._stored(data, limit, context)
+        return (content, None, None) if len(data) <= limit else self._stored(data, limit, context, tainted=tainted)
 
-    def _stored(self, data: bytes, limit: int, context: Context) -> Packed:
+    def _stored(self, data: bytes, limit: int, context: Context, *, tainted: bool) -> Packed:
         is_text = data.startswith(b'"')
         if is_text:
             text: str = msgspec.json.decode(data)
             data = text.encode()
         briefly = self.guard.result == "truncate"
         try:
-            caller, now = context.whose().caller, context.system.clock()
+            trail, now = context.whose(), context.system.clock()
         except ToolwireError as error:
             return None, replace(error.failure, effect="done"), None
-        artifact = self.artifacts.keep(data, caller, now, is_text=is_text, briefly=briefly)
+        tainted = tainted or trail.tainted
+        artifact = self.artifacts.keep(data, trail.caller, now, is_text=is_text, briefly=briefly, tainted=tainted)
         if briefly:
             return truncated(data, limit), None, artifact or Artifact("", len(data), self.artifacts.instance)
         if artifact is None:

@@ -136,7 +136,8 @@ class ToolActor(Actor):
             if intake.packing is None:
                 content, failure = encoded(value, self.workshop.largest)
             else:
-                content, failure, artifact = intake.packing.pack(value, context)
+                tainted = tool.spec.untrusted or heard_strangers(tool, arguments)
+                content, failure, artifact = intake.packing.pack(value, context, tainted=tainted)
             if visit is not None:
                 visit.ended(failure, now)
         ended = CallEnded(content, failure, worker, mended, context.queued, now - context.began, artifact)

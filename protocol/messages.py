@@ -290,13 +290,15 @@ class CallTool(Request[CallEnded], frozen=True, tag="call_tool", gc=False):
 class ArtifactRead(Message, frozen=True, tag="artifact_read", gc=False):
     """A piece of an artifact. `next` is where the following one begins, in bytes; None at the end. `size` is of all.
 
-    `is_text`: the pieces are the text that a tool returned; else they are its result's JSON.
+    `is_text`: the pieces are the text that a tool returned; else they are its result's JSON. `tainted`: a tool that is
+    not to be trusted was heard before it was made.
     """
 
     text: str
     next: int | None
     size: int
     is_text: bool
+    tainted: bool = False
 
 
 class ReadArtifact(Request[ArtifactRead], frozen=True, tag="read_artifact", gc=False):

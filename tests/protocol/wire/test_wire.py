@@ -109,7 +109,7 @@ SAID: list[Message] = [
     messages.CheckCall("search", '{"q":"é"}'),
     messages.CallEnded("[1,2]", FAILURE, "w-1"),
     messages.CallTool("1", "search", '{"q":"é"}', attempt=2, events=True, number=2**62),
-    messages.ArtifactRead("abc", 3, 9, is_text=True),
+    messages.ArtifactRead("abc", 3, 9, is_text=True, tainted=True),
     messages.ReadArtifact("w-1.x", 3, 4000),
     messages.ToolLoaded((SPEC,)),
     messages.LoadTool("search"),
