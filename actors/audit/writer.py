@@ -14,6 +14,8 @@ log = getLogger("toolwire.audit")
 
 MOST = 10_000
 """Records that wait to be written."""
+ROOM = 64 * 1024 * 1024
+"""Characters of content that wait to be written."""
 TOGETHER = 1_000
 """Records that are written at once."""
 CLOSING = 5.0
@@ -27,12 +29,14 @@ class Writer:
     `strict` nothing is dropped for want of room: whoever begins a call waits for a place first, see `place`.
     """
 
-    def __init__(self, sink: Sink, *, strict: bool = False, most: int = MOST) -> None:
+    def __init__(self, sink: Sink, *, strict: bool = False, most: int = MOST, room: int = ROOM) -> None:
         self.sink = sink
         self.strict = strict
         self.most = most
+        self.room = room
         self.lost = 0
         self._waiting: deque[CallRecord] = deque()
+        self._size = 0
         self._promised = 0
         self._news = anyio.Event()
         self._room = anyio.Event()
@@ -48,19 +52,20 @@ class Writer:
 
     def add(self, record: CallRecord) -> None:
         """Have `record` written. Never waits."""
-        if len(self._waiting) >= self.most and not self.strict:
+        if self._full() and not self.strict:
             self.lost += 1
             if not self._dropping:  # one line each time that it is full
                 self._dropping = True
                 log.error("%r is too slow: records of calls are dropped, %d so far", self.sink, self.lost)
             return
         self._waiting.append(record)
+        self._size += content(record)
         if not self._news.is_set():
             self._news.set()
 
     async def place(self) -> None:
         """Wait until there is room for one more record, and keep it until `added`."""
-        while len(self._waiting) + self._promised >= self.most:
+        while self._full():
             await self._room.wait()
         self._promised += 1
 
@@ -68,6 +73,9 @@ class Writer:
         """The record for which a place was kept comes now, or never."""
         self._promised -= 1
         self._tell()
+
+    def _full(self) -> bool:
+        return len(self._waiting) + self._promised >= self.most or self._size >= self.room
 
     async def run(self) -> None:
         """Write what comes. Never returns."""
@@ -92,6 +100,7 @@ class Writer:
         waiting = self._waiting
         while waiting:
             records = [waiting.popleft() for _ in range(min(TOGETHER, len(waiting)))]
+            self._size -= sum(map(content, records))
             self._dropping = False
             try:
                 await self._threads.run(partial(self.sink.write, records), repr(self.sink))
@@ -103,3 +112,8 @@ class Writer:
     def _tell(self) -> None:
         room, self._room = self._room, anyio.Event()
         room.set()
+
+
+def content(record: CallRecord) -> int:
+    """Characters of a record that nothing else bounds."""
+    return len(record.arguments) + len(record.result) + len(record.message) + len(record.caller)

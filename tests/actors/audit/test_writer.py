@@ -126,3 +126,16 @@ async def test_a_sink_that_hangs_does_not_hold_up_the_end(
     sink.may.release()
     said = [each.getMessage() for each in caplog.records if each.name == "toolwire.audit"]
     assert said == ["<Slow> does not end: records of calls may be lost, 0 that were not begun to be written"]
+
+
+async def test_what_waits_is_bounded_in_content_too() -> None:
+    sink = Slow()
+    writer = Writer(sink, room=100)
+    for n in range(5):
+        writer.add(CallRecord(NOW, str(n), "t", arguments="x" * 30, result="y" * 10))
+    assert writer.lost == 2
+    sink.may.release(2)
+    await writer._write()
+    writer.add(record(9))
+    await writer.close()
+    assert sink.written == ["0", "1", "2", "9"]
