@@ -69,9 +69,13 @@ class Workshop:
 
     async def __aexit__(self, *_: object) -> None:
         """Only after the last tool has ended."""
-        await self.processes.__aexit__()
-        await self.providers.__aexit__()
-        self.threads.close()
+        try:  # cancelled, each raises, and the next has to be left all the same
+            await self.processes.__aexit__()
+        finally:
+            try:
+                await self.providers.__aexit__()
+            finally:
+                self.threads.close()
 
     async def furnish(self, tools: Collection[Tool[Any]]) -> None:
         """Make ready what `tools` need: what is injected, processes. Raises Misuse for what can't be."""

@@ -179,10 +179,12 @@ class Runtime:
         try:
             return await self.system.__aexit__(kind, error, trace)
         finally:
-            await self._workshop.__aexit__()  # after the last tool has ended
-            with anyio.move_on_after(LEAVING, shield=True):
-                await self._conversations.close()
-            await self._records.close()
+            try:  # whoever is cancelled raises that at its end: what follows has to end all the same
+                await self._workshop.__aexit__()  # after the last tool has ended
+            finally:
+                with anyio.move_on_after(LEAVING, shield=True):
+                    await self._conversations.close()
+                await self._records.close()
 
     async def _furnish(self) -> None:
         """Spawn the actors that every runtime has of its own."""

@@ -74,6 +74,7 @@ class Threads:
     def __init__(self, limit: int) -> None:
         self.limiter = CapacityLimiter(limit)
         self._idle: list[Worker] = []
+        self._closed = False
         self._left: dict[Job, Abandoned] = {}
         self._lock = threading.Lock()  # both ends of a job look at it: who waits, on the loop, and who works
 
@@ -111,7 +112,7 @@ class Threads:
 
         def ended(outcome: Outcome) -> None:
             self.limiter.release_on_behalf_of(place)
-            self._idle.append(worker)
+            self._rest(worker)
             value, error = outcome
             if result.done():
                 return  # nobody waits any more
@@ -125,10 +126,17 @@ class Threads:
             try:
                 loop.call_soon_threadsafe(ended, outcome)
             except RuntimeError:
-                return  # the loop has been closed meanwhile: nobody is left to tell
+                worker.jobs.put(None)  # the loop has been closed meanwhile: nobody is left to tell
 
         worker.jobs.put(job)
         return await result
+
+    def _rest(self, worker: Worker) -> None:
+        """A worker has nothing to do: it waits for more, or ends, if nothing more will come."""
+        if self._closed:
+            worker.jobs.put(None)
+        else:
+            self._idle.append(worker)
 
     def _started(self, backend: Any, loop: asyncio.AbstractEventLoop) -> Worker:
         worker = Worker(backend, loop)
@@ -163,7 +171,8 @@ class Threads:
         log.warning("%s goes on in its thread, though its call has ended: %d do so", job.name, len(self._left))
 
     def close(self) -> None:
-        """Let the threads end that have nothing to do. Those that are stuck end with the process."""
+        """Let the threads end that have nothing to do, and others once they have ended what they do."""
+        self._closed = True
         while self._idle:
             self._idle.pop().jobs.put(None)
         if left := self.abandoned:
