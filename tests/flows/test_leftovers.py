@@ -178,10 +178,11 @@ async def cancelled_and_closed(isolated: Any, load: Load) -> None:
 async def closed_beneath(isolated: Any, load: Load) -> None:
     """The runtime closes while others, who live longer, still wait for their calls: each ends in its own time."""
     before = running(), futures(), children()
+    runtime = Runtime(threads=20, processes=1)
+    callers = Callers(runtime, 0.5)
     async with anyio.create_task_group() as tasks:
-        async with Runtime(threads=20, processes=1) as runtime:
+        async with runtime:
             await opened(runtime, load, isolated)
-            callers = Callers(runtime, 0.5)
             callers.start(tasks)
             await load.full(11)
         tasks.cancel_scope.deadline = anyio.current_time() + SOON
