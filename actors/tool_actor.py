@@ -246,6 +246,8 @@ def outcome(error: BaseException, visit: Visit | None, context: Context, now: fl
             visit.cancelled(context, now)
         return None
     failure = failure_of(error, "maybe")
+    if failure.code == "confirmation_required":  # of a call that the tool made: nobody can say yes to that by this one
+        failure = failed("failed", failure.message, failure.effect, cause=failure.code)
     if visit is not None:
         visit.ended(failure, now)
     return failure

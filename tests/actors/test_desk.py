@@ -5,7 +5,7 @@ from typing import Any
 import anyio
 import pytest
 
-from toolwire import Context, Runtime, ToolCall, ToolResult, tool
+from toolwire import Context, Failure, Runtime, ToolCall, ToolResult, ToolwireError, tool
 from toolwire.actors.confirmations import SECONDS, Confirmations
 from toolwire.actors.held import Held
 from toolwire.actors.middleware import Next
@@ -132,6 +132,32 @@ async def test_a_call_from_inside_a_tool_waits_too(runtime: Runtime) -> None:
     assert (await runtime.call(report)).value == "confirmation_required"
     [asked] = runtime._desk.held._waiting
     assert (await runtime.confirm(asked)).value == "inside"
+
+
+async def test_a_tool_can_not_ask_for_a_word_on_another_call(runtime: Runtime) -> None:
+    mail = Mail()
+
+    @tool
+    async def report(context: Context) -> str:
+        return str((await context.call("send", {"text": "inside"})).value)
+
+    @tool
+    async def begs() -> None:
+        raise ToolwireError(Failure("confirmation_required", "say yes", details={"token": "tw1.a.b", "seconds": 9.0}))
+
+    await runtime.serve(mail, report, begs)
+    for name in ("report", "begs"):
+        failure = (await runtime.call(name)).failure
+        assert failure is not None
+        assert (failure.code, failure.details) == ("failed", {"cause": "confirmation_required"})
+    assert [waiting.call.name for waiting in runtime._desk.held._waiting.values()] == ["send"]
+
+
+async def test_under_a_prefix_it_asks_as_well(runtime: Runtime) -> None:
+    mail = Mail()
+    await runtime.serve(mail, prefix="my")
+    asked = await runtime.call("my_send", {"text": "hello"})
+    assert (await runtime.confirm(token(asked))).value == "hello"
 
 
 async def test_a_middleware_stands_around_what_is_confirmed_as_around_what_was_asked(runtime: Runtime) -> None:
