@@ -25,6 +25,9 @@ from ..runtime.context import Surroundings
 from ..runtime.deadline import NEVER
 from .dispatch import timed_out
 
+ASKS = "confirmation_required"
+"""The failure of a call that waits for a person: its tool has not run."""
+
 Runner = Callable[[int, str, float], Awaitable[ToolResult[Any]]]
 """Runs the call at a position, with these arguments, until that deadline (for which whoever calls it sees)."""
 
@@ -214,7 +217,9 @@ class Batch:
         lane.empty()
         if self._leading is lane:
             self._leading = None
-        if result.failure is not None and self._holds is not None and self._holds(position, result):
+        if result.failure is not None and self._stopped is not None and result.failure.code == ASKS:
+            result = self._failed(position, self._stopped)  # it was begun, but only asked
+        elif result.failure is not None and self._holds is not None and self._holds(position, result):
             self._around = copy_context()
             self.plan.hold(position)
             return

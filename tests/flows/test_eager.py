@@ -14,6 +14,7 @@ from toolwire import (
     CallFinished,
     CallStarted,
     Chat,
+    ConfirmationWanted,
     Context,
     Event,
     ModelReply,
@@ -466,3 +467,95 @@ async def test_the_history_a_model_is_told_next_holds_what_ran_early(bus: Any) -
         AssistantMessage("so", (LOOK,)),
         ToolMessage("a", "look", "1"),
     ]
+
+
+@pytest.mark.parametrize("answer", ["approve", "deny"])
+async def test_a_person_is_asked_and_answers_while_the_model_speaks(bus: Any, valid: Any, answer: Any) -> None:
+    seen = anyio.Event()
+
+    @tool(read_only=True, confirm=True)
+    async def peek(n: int) -> int:
+        return n
+
+    call = ToolCall("a", "peek", '{"n":1}')
+    model = Speaker(*told(call), seen, TextDelta("end"), ModelReply("end", (call,)))
+    async with bus.open(peek) as runtime:
+        chat = await runtime.converse(model=model)
+        events: list[Event] = []
+        async with chat.stream("Go") as stream:
+            async for event in stream:
+                events.append(event)
+                if isinstance(event, ConfirmationWanted):
+                    await chat.answer(event.pending, answer)
+                elif isinstance(event, CallFinished):
+                    seen.set()
+        assert places(events)["-a"] < places(events)["end"]
+        assert ended_as(reply_of(events)) == ["1" if answer == "approve" else "confirmation_denied"]
+        assert valid(chat)
+
+
+async def test_what_nobody_answered_while_the_model_spoke_pauses_the_turn(bus: Any, valid: Any) -> None:
+    tools = Tools()
+
+    @tool(read_only=True, confirm=True)
+    async def peek(n: int) -> int:
+        return n
+
+    calls = (ToolCall("p", "peek", '{"n":7}'), LOOK)
+    model = Speaker(*told(*calls), tools.seen, PAUSE, ModelReply("", calls))
+    async with bus.open(*tools.both, peek) as runtime:
+        chat = await runtime.converse(model=model, limits={"confirm_within": 0.01})
+        reply = reply_of(await followed(chat))
+        assert (reply.ended, ended_as(reply)) == ("paused", ["confirmation_required", "1"])
+        assert valid(chat)
+        again = await chat.answer(reply.pending[0], "approve")
+        assert again is not None
+        assert (again.ended, ended_as(again)) == ("answered", ["7", "1"])
+        assert tools.ran == ["look 1"]
+        assert valid(chat)
+
+
+async def test_a_response_that_breaks_takes_its_questions_along(bus: Any, valid: Any) -> None:
+    tools = Tools()
+
+    @tool(read_only=True, confirm=True)
+    async def peek(n: int) -> int:
+        raise AssertionError(n)
+
+    calls = (ToolCall("p", "peek", '{"n":7}'), LOOK)
+    model = Speaker(*told(*calls), tools.seen, PAUSE, ConnectionError("gone"))
+    async with bus.open(*tools.both, peek) as runtime:
+        chat = await runtime.converse(model=model)
+        reply = reply_of(await followed(chat))
+        assert (reply.ended, reply.pending, chat.pending) == ("failed", (), ())
+        assert list(chat.history()) == [UserMessage("Go")]
+        assert (await chat.say("Again")).text == "done"
+        assert valid(chat)
+
+
+async def test_a_question_does_not_outlast_a_broken_response_that_stands(bus: Any, valid: Any) -> None:
+    tools = Tools()
+
+    @tool(confirm=True)
+    async def ask(n: int) -> int:
+        raise AssertionError(n)
+
+    calls = (ToolCall("q", "ask", '{"n":7}'), PUT)
+    model = Speaker(*told(*calls), tools.written, PAUSE, ConnectionError("gone"))
+    async with bus.open(*tools.both, ask) as runtime:
+        chat = await runtime.converse(model=model, eager="all")
+        reply = reply_of(await followed(chat))
+        assert (reply.ended, reply.pending, chat.pending) == ("failed", (), ())
+        assert ended_as(reply) == ["cancelled", "2"]
+        assert valid(chat)
+
+
+async def test_the_same_call_too_often_counts_as_it_is_spoken(bus: Any) -> None:
+    tools = Tools()
+    calls = tuple(ToolCall(f"c{n}", "look", '{"n":1}') for n in range(5))
+    model = Speaker(*told(*calls[:4]), tools.seen, ModelReply("", calls))
+    async with bus.open(*tools.both) as runtime:
+        chat = await runtime.converse(model=model)
+        reply = reply_of(await followed(chat))
+        assert ended_as(reply) == ["1", "1", "1", "limit_reached", "limit_reached"]
+    assert len(tools.ran) == 3

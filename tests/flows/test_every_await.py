@@ -13,7 +13,19 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from toolwire import Agent, Chat, Context, Runtime, ToolCall, ToolError, ToolMessage, UserMessage, scripted, tool
+from toolwire import (
+    Agent,
+    Chat,
+    Context,
+    Runtime,
+    ToolCall,
+    ToolError,
+    ToolMessage,
+    UserMessage,
+    scripted,
+    spoken,
+    tool,
+)
 from toolwire.protocol.observed import ENOUGH
 from toolwire.protocol.tools import Retry
 from toolwire.runtime.testing import Way, interruptions
@@ -122,10 +134,11 @@ class Shelf:
 class Room:
     """An open runtime with the tools of a house, and a conversation in it."""
 
-    def __init__(self, runtime: Runtime, house: House, chat: Chat) -> None:
+    def __init__(self, runtime: Runtime, house: House, chat: Chat, eager: Chat) -> None:
         self.runtime = runtime
         self.house = house
         self.chat = chat
+        self.eager = eager
         self.sent = 0
 
     async def call(self) -> None:
@@ -199,12 +212,19 @@ class Room:
             async for _ in events:
                 pass
 
+    async def spoken(self) -> None:
+        """The same, with calls that start while the model still speaks."""
+        async with self.eager.stream("Go") as events:
+            async for _ in events:
+                pass
+
     async def in_order(self, valid: Any) -> None:
         """What has to hold after each cancellation."""
         with anyio.fail_after(10.0):
             assert +self.house.inside == Counter()
             assert all(times == 1 for times in self.house.done.values())
             assert valid(self.chat)
+            assert valid(self.eager)
             assert (await self.runtime.call("put", {"book": "after"})).ok
             assert (await self.runtime.call("narrow", {"n": 7})).value == 7
             assert (await self.runtime.call("shared")).value == 1
@@ -225,6 +245,11 @@ def answer(request: Any) -> Any:
     return {0: ROUNDS[0], 4: ROUNDS[1], 7: SAID}[results]
 
 
+def slowly(request: Any) -> Any:
+    """The same, call by call."""
+    return spoken(answer(request))
+
+
 WORK: dict[str, tuple[Callable[[Room], Coroutine[Any, Any, None]], int]] = {
     "call": (Room.call, 3),
     "batch": (Room.batch, 6),
@@ -235,6 +260,7 @@ WORK: dict[str, tuple[Callable[[Room], Coroutine[Any, Any, None]], int]] = {
     "confirmed": (Room.confirmed, 2),
     "turn": (Room.turn, 6),
     "streamed": (Room.streamed, 6),
+    "spoken": (Room.spoken, 6),
 }
 """What is done, and a number of points that it has at least: else the search for them would be none."""
 
@@ -247,6 +273,7 @@ async def test_cancelled_at_every_point(memory: Any, valid: Any, anyio_backend: 
     house, (done, least) = House(), WORK[work]
     agent = Agent("agent", scripted([answer] * 10_000), references=True)
     async with memory.open(*house.tools()) as runtime:
-        room = Room(runtime, house, await runtime.converse(agent))
+        eager = await runtime.converse(model=scripted([slowly] * 10_000), references=True, eager="all")
+        room = Room(runtime, house, await runtime.converse(agent), eager)
         points = await interruptions(lambda: done(room), lambda: room.in_order(valid), way)
         assert points >= (least if way != "suspension" else 1)
