@@ -250,7 +250,8 @@ class Catalogue(Mapping[str, ToolSpec]):
 
     def _served(self, entry: Entry, instances: list[str]) -> None:
         entry.instances = instances
-        entry.direct = instances == [self.here] and entry.spec.direct and not entry.spec.confirm
+        spec = entry.spec  # of a lazy tool it is not known yet what it asks for
+        entry.direct = instances == [self.here] and spec.direct and not (spec.confirm or spec.lazy)
         entry.targets = [(self._address(entry.spec.name, instance), instance) for instance in instances]
 
     def remove(self, name: str, instance: str) -> None:

@@ -5,6 +5,7 @@ arguments, for what hangs on them is the tool's own to say (`confirm=`).
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +15,7 @@ from msgspec import Struct
 from .failures import Failure, Misuse, failed
 from .rate import Rate, rate
 
-Globs = str | Sequence[str]
+Globs = str | Sequence[str] | AbstractSet[str]
 """One pattern, or several: `*` stands for any characters, `?` for one, `[ab]` for one of these. Case counts."""
 
 Per = Literal["all", "caller", "conversation"]
@@ -54,6 +55,10 @@ class Rule(Struct, frozen=True, kw_only=True):
             globs(self, part)
         if self.allow is not None:
             globs(self, "allow")
+        for part, kind in (("agent", str), ("conversation", str), ("caller", Mapping)):
+            if not isinstance(getattr(self, part), kind):
+                said = "an object of fields" if kind is Mapping else "a name or one glob"
+                raise misuse(f"{part} is {said}, not {getattr(self, part)!r:.100}")
         if self.rate:
             rate(self.rate)
         if self.per not in {"all", "caller", "conversation"}:
@@ -181,11 +186,11 @@ def fields_of(caller: str) -> dict[str, Any]:
 def globs(rule: Rule, part: str) -> tuple[str, ...]:
     """The patterns of one part of a rule. Raises Misuse for what is none."""
     given = getattr(rule, part)
-    patterns = (given,) if isinstance(given, str) else tuple(given)
-    for pattern in patterns:
-        if not isinstance(pattern, str):
-            raise misuse(f"{part} is a name or a glob, or several, not {pattern!r:.100}")
-    return patterns
+    if isinstance(given, str):
+        return (given,)
+    if not isinstance(given, Sequence | AbstractSet) or not all(isinstance(pattern, str) for pattern in given):
+        raise misuse(f"{part} is a name or a glob, or several, not {given!r:.100}")
+    return tuple(given)
 
 
 def denied(tool: str, by: str) -> Failure:

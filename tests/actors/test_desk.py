@@ -4,8 +4,11 @@ from typing import Any
 
 import anyio
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from toolwire import Context, Failure, Runtime, ToolCall, ToolResult, ToolwireError, tool
+from toolwire import Context, Failure, Runtime, ToolCall, ToolResult, ToolwireError, lazy, tool
 from toolwire.actors.confirmations import SECONDS, Confirmations
 from toolwire.actors.held import Held
 from toolwire.actors.middleware import Next
@@ -158,6 +161,28 @@ async def test_under_a_prefix_it_asks_as_well(runtime: Runtime) -> None:
     await runtime.serve(mail, prefix="my")
     asked = await runtime.call("my_send", {"text": "hello"})
     assert (await runtime.confirm(token(asked))).value == "hello"
+
+
+async def test_a_tool_that_is_loaded_by_the_call_that_waits(runtime: Runtime) -> None:
+    @tool(confirm=True)
+    async def late(n: int) -> int:
+        return n
+
+    await runtime.serve(lazy("late", lambda: late))
+    asked = await runtime.call("late", {"n": 3})
+    assert (await runtime.confirm(token(asked))).value == 3
+
+
+async def test_what_is_confirmed_has_a_span_too() -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    async with Runtime(tracer_provider=provider) as runtime:
+        await runtime.serve(Mail())
+        asked = await runtime.call("send", {"text": "hello"})
+        assert (await runtime.confirm(token(asked))).ok
+    spans = [(span.name, (span.attributes or {}).get("error.type")) for span in exporter.get_finished_spans()]
+    assert spans == [("execute_tool send", "confirmation_required"), ("execute_tool send", None)]
 
 
 async def test_a_middleware_stands_around_what_is_confirmed_as_around_what_was_asked(runtime: Runtime) -> None:

@@ -30,6 +30,7 @@ def test_without_rules_everything_is_allowed() -> None:
         (Rule(deny="delete_*"), "Delete_all", True),
         (Rule(deny=("a", "b?")), "b1", False),
         (Rule(deny=["a", "b?"]), "b", True),
+        (Rule(deny={"a", "b?"}), "bb", False),
         (Rule(deny="*"), "x", False),
         (Rule(allow="get_*"), "get_x", True),
         (Rule(allow="get_*"), "set_x", False),
@@ -140,6 +141,12 @@ def test_verdicts_are_remembered_and_bounded() -> None:
         {"deny": [1]},
         {"tools": [None]},
         {"allow": [b"x"]},
+        {"allow": 5},
+        {"deny": b"x"},
+        {"deny": None},
+        {"caller": "ana"},
+        {"agent": ("a", "b")},
+        {"conversation": None},
     ],
 )
 def test_a_rule_that_is_none_is_refused_where_it_is_written(wrong: dict[str, Any]) -> None:
