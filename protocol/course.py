@@ -47,13 +47,16 @@ class Course:
         self._over: dict[int, Failure | None] | None = {} if grows else None
         self._withheld: dict[int, Failure] = {}
         needed_by, ordered_by = self._needed_by, self._ordered_by
+        needs_left, order_left = self._needs_left, self._order_left
         for n, (needs, order) in draft.waits.items():
-            self._needs_left[n] = len(needs)
-            self._order_left[n] = len(order)
-            for other in needs:
-                needed_by[other].append(n)
-            for other in order:
-                ordered_by[other].append(n)
+            if needs:
+                needs_left[n] = len(needs)
+                for other in needs:
+                    needed_by[other].append(n)
+            if order:
+                order_left[n] = len(order)
+                for other in order:
+                    ordered_by[other].append(n)
 
     def add(self, n: int, *, kept: bool) -> bool:
         """Let the newest call of the draft take its place, kept back until `close` if asked. Whether it is ready."""
@@ -162,6 +165,6 @@ class Course:
     def _release(self, n: int, released: list[int]) -> None:
         # A call whose need has failed need not wait for its other needs. It does keep its place in every line: others
         # stand behind it instead of behind those before it.
-        if not self._order_left[n] and (n in self.doomed or not self._needs_left[n]) and n in self.waiting:
+        if not self._order_left.get(n) and (n in self.doomed or not self._needs_left.get(n)) and n in self.waiting:
             self.waiting.remove(n)
             released.append(n)

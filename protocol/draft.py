@@ -21,6 +21,7 @@ _KINDS: Final = {
 }
 _HUGE: Final = 10**18
 _NONE: Final[tuple[int, ...]] = ()
+_waits: Any = tuple.__new__  # half of what the class itself takes
 
 decode: Any = msgspec.json.Decoder().decode
 
@@ -90,8 +91,13 @@ class Draft:
     def extend(self, calls: Iterable[ToolCall], refuse: Mapping[int, Failure]) -> None:
         """Add calls together: an id may name any of them. To be done once, and before all else."""
         self.calls.extend(calls)
-        for n, call in enumerate(self.calls):
-            self._count(n, call)
+        self.firsts = {call.id: n for n, call in enumerate(self.calls)}
+        if len(self.firsts) == len(self.calls) and "" not in self.firsts and self._limit is None:
+            self._specs = {name: self._known(name) for name in {call.name for call in self.calls}}
+        else:
+            self.firsts = {}
+            for n, call in enumerate(self.calls):
+                self._count(n, call)
         for n, failure in refuse.items():
             self.refused.setdefault(n, failure)
         refused = self.refused
@@ -281,10 +287,8 @@ class Draft:
             order = {*order, *after} if order else after
             if refused:
                 order = [other for other in order if other not in refused]
-        if order:
-            self.waits[n] = Waits(needs, tuple(sorted(order)) if len(order) > 1 else tuple(order))
-        elif needs:
-            self.waits[n] = Waits(needs)
+        if order or needs:
+            self.waits[n] = _waits(Waits, (needs, tuple(sorted(order)) if len(order) > 1 else tuple(order)))
 
     def _touch(self, n: int, name: str) -> Touch | None:
         """What the call touches, if anything: with most tools the same at each call."""
