@@ -49,6 +49,8 @@ async def prepare(tools: Iterable[Tool[Any]], processes: Processes) -> None:
         if made.spec.isolation != "process":
             continue
         refuse(made)
+        if processes.most < 1:
+            raise Misuse(failed("invalid_call", f"{made.name} needs a process of its own, and Runtime(processes=0)"))
         made.where = where(made)
         order = encode(Prepare(made.where, tuple(map(str, sys.path)), backend()))
         try:

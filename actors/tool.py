@@ -291,6 +291,10 @@ def _made(function: Callable[..., Any], signature: Signature, options: Options) 
     description = options.get("description")
     if timeout is not None and not timeout > 0:
         raise Misuse(failed("invalid_call", f"{signature.name}: timeout must be more than 0 s, not {timeout!r}"))
+    if (isolation := options.get("isolation")) not in {None, "process"}:
+        raise Misuse(
+            failed("invalid_call", f"{signature.name}: isolation is 'process' or None, not {isolation!r:.100}")
+        )
     confirm = options.get("confirm", False)
     if inspect.iscoroutinefunction(confirm) or not (isinstance(confirm, bool) or callable(confirm)):
         said = f"{signature.name}: confirm is True, or a function (not async) of the arguments, not {confirm!r:.100}"
@@ -313,7 +317,7 @@ def _made(function: Callable[..., Any], signature: Signature, options: Options) 
         computed=bool(touching),
         version=options.get("version", ""),
         lenient=options.get("lenient"),
-        isolation=options.get("isolation") or ("" if is_async(function) else "thread"),
+        isolation=isolation or ("" if is_async(function) else "thread"),
         confirm="" if confirm is False else "always" if confirm is True else "maybe",
         untrusted=options.get("untrusted", False),
         **asked(signature.name, options, read_only=options.get("read_only", False)),

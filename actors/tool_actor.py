@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallEnded, CallTool
 from ..protocol.tools import ToolResult
-from ..runtime.actor import Actor
+from ..runtime.actor import NARROW, Actor
 from ..runtime.border import ends_program, failure_of, is_ours
 from ..runtime.context import Context, Door
 from ..runtime.isolation import isolated
@@ -76,6 +76,15 @@ class Workshop:
                 await self.providers.__aexit__()
             finally:
                 self.threads.close()
+
+    def reserve(self, tool: Tool[Any], context: Context) -> None:
+        """Raise ToolwireError, `conflict`, where the threads are all taken by calls that wait for this very one."""
+        key = f"threads of {self.worker}"
+        if context.path.count(key) >= self.threads.limit:
+            said = f"{tool.name!r} needs a thread, and the calls that wait for it hold all {self.threads.limit}"
+            raise ToolwireError(failed("conflict", said))
+        if tool.context_parameters:  # others can't call
+            context.path = (*context.path, key)
 
     async def furnish(self, tools: Collection[Tool[Any]]) -> None:
         """Make ready what `tools` need: what is injected, processes. Raises Misuse for what can't be."""
@@ -192,6 +201,8 @@ class ToolActor(Actor):
             processes, values, packing = self.workshop.processes, arguments if changed else None, self._packing(tool)
             largest = self.workshop.largest if packing is None else packing.most
             return await in_process(tool, values, message, context, processes, largest)
+        if not tool.is_async and self.workshop.threads.limit <= NARROW:
+            self.workshop.reserve(tool, context)
         for name in tool.context_parameters:
             arguments[name] = of_call(context, message, self.workshop.executor)
         for name, kind in tool.injected:

@@ -72,6 +72,7 @@ class Threads:
     """At most `limit` functions at once, those included that nobody waits for any more; others wait, in order."""
 
     def __init__(self, limit: int) -> None:
+        self.limit = limit
         self.limiter = CapacityLimiter(limit)
         self._idle: list[Worker] = []
         self._closed = False

@@ -166,6 +166,19 @@ async def test_a_thread_calls_another_tool() -> None:
         assert 0 < (await runtime.call(outer)).value <= 5
 
 
+async def test_threads_that_wait_for_each_other_are_never_all_of_them() -> None:
+    @tool
+    def again(context: Context) -> str:
+        result = anyio.from_thread.run(context.call, "again")
+        return str(result.failure) if result.failure else str(result.value)
+
+    async with Runtime(threads=2) as runtime:
+        await runtime.serve(again)
+        with anyio.fail_after(5):
+            for _ in range(2):
+                assert (await runtime.call(again)).value.startswith("conflict: 'again' needs a thread")
+
+
 async def test_what_it_has_called_ends_with_it() -> None:
     ended: list[str] = []
 

@@ -242,6 +242,18 @@ def test_from_no_schema() -> None:
         Tool.from_schema("run", "", SCHEMA, run, timeout=0)
 
 
+def test_isolation_is_by_process_or_none_at_all() -> None:
+    with pytest.raises(Misuse, match="isolation is 'process' or None, not 'box'"):
+        tool(isolation="box")(base)  # type: ignore[call-overload]
+    made = tool(base, isolation="process")
+    assert (made.spec.isolation, made.is_plain) == ("process", False)
+    assert tool(base, isolation=None).spec.isolation == "thread"
+
+
+def base(x: int) -> int:
+    return x
+
+
 def test_options_hold_whether_they_stand_above_or_beside() -> None:
     def plain(x: int) -> int:
         return x

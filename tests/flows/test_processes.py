@@ -304,6 +304,12 @@ async def test_what_no_other_process_can_find_is_refused_when_served(
     assert said in str(refused.value)
 
 
+async def test_without_processes_none_can_be_served(tools: Any) -> None:
+    async with Runtime(processes=0) as runtime:
+        with pytest.raises(Misuse, match="needs a process of its own"):
+            await runtime.serve(tools.pid)
+
+
 def children() -> set[int]:
     return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
 
