@@ -1,5 +1,6 @@
 """The conversation: a shell around `protocol.turn`. It keeps the history and runs one turn at a time."""
 
+from collections.abc import Awaitable
 from contextlib import suppress
 from itertools import count
 from typing import Any, ClassVar
@@ -120,7 +121,7 @@ class Conversation(Actor):
         self._turns = count(1)
         self._turn: Turn | None = None  # that runs, or is paused
         self._last: TurnEnded | None = None  # how the turn that was resumed last has ended
-        self._answered = anyio.Event()
+        self._answered: anyio.Event | None = None
 
     @property
     def pending(self) -> tuple[Pending, ...]:
@@ -134,8 +135,6 @@ class Conversation(Actor):
 
     async def receive(self, message: Say | Answer | Resume, context: Context) -> TurnEnded | Answered:
         """Run one turn to its end, or to where it waits for a person. However it ends, the history stays valid."""
-        if isinstance(message, Answer):
-            return await self._answer(message.decision, context)
         turn = self._turn
         if isinstance(message, Say):
             if turn is not None:
@@ -144,14 +143,44 @@ class Conversation(Actor):
             streamed = message.events and self._offer.eager != "off"
             turn = self._turn = (StreamedTurn if streamed else Turn)(self._offer, events=message.events, name=name)
             self._last = None
-            return await self._run(turn, message.text, context)
-        if turn is not None:
-            turn.events = message.events
-            ended = self._last = await self._run(turn, None, context)
-            return ended
-        if self._last is not None:
+            text: str | None = message.text
+        elif isinstance(message, Answer):
+            return await self._answer(message.decision, context)
+        elif turn is None:
+            if self._last is None:
+                raise ToolwireError(failed("invalid_confirmation", "no turn of this conversation is paused"))
             return self._last
-        raise ToolwireError(failed("invalid_confirmation", "no turn of this conversation is paused"))
+        else:
+            turn.events = message.events
+            text = None
+        if context.depth > 1 and context.whose().tainted:  # asked by a tool, on behalf of another turn
+            turn.tainted = True
+        try:
+            ended = await (self._traced if self._house.tracing.listens() else self._told)(turn, text, context)
+        finally:
+            if turn.phase != Phase.PAUSED:
+                self._turn = None
+        if self._room is not None:
+            ended = self._carried(ended, self._room)
+        if text is None:
+            self._last = ended
+        return ended
+
+    def _told(self, turn: Turn, text: str | None, context: Context) -> Awaitable[TurnEnded]:
+        """Start a turn with what the user says, or go on with one that was paused; whose it is goes along."""
+        of = (self._offer.conversation, turn.name, self._caller)  # a Trail, field by field
+        context.trail = Raw(encode((*of, "", "", self._name) if self._name else of))
+        return self._timed(turn, text, context)
+
+    async def _traced(self, turn: Turn, text: str | None, context: Context) -> TurnEnded:
+        """The same, in a span of its own."""
+        asked = context.whose()
+        of = (self._offer.conversation, turn.name, self._caller)
+        trail = Trail(*of, asked.traceparent, asked.tracestate, self._name)
+        with self._house.tracing.turn(self._name, context, trail) as span:
+            ended = await self._timed(turn, text, context)
+            span.replied(ended.reply)
+            return ended
 
     async def _answer(self, decision: Decision, context: Context) -> Answered:
         """Take down what a person said, and tell whoever waits for it. Raises ToolwireError if nobody does."""
@@ -167,32 +196,9 @@ class Conversation(Actor):
                     return Answered(running=True)
             if turn.phase == Phase.ENDED:
                 raise ToolwireError(failed("invalid_confirmation", "the turn ended before the answer could be used"))
-        elif turn.phase == Phase.WAITING:
+        elif self._answered is not None:
             self._answered.set()
         return Answered(running=turn.phase != Phase.PAUSED)
-
-    async def _run(self, turn: Turn, text: str | None, context: Context) -> TurnEnded:
-        """Start a turn with what the user says, or go on with one that was paused."""
-        tracing, identity = self._house.tracing, self._offer.conversation
-        if context.depth > 1 and context.whose().tainted:  # asked by a tool, on behalf of another turn
-            turn.tainted = True
-        try:
-            if not tracing.listens():
-                if self._name:
-                    context.trail = Raw(encode((identity, turn.name, self._caller, "", "", self._name)))
-                else:
-                    context.trail = Raw(encode((identity, turn.name, self._caller)))  # a Trail, field by field
-                ended = await self._timed(turn, text, context)
-                return ended if self._room is None else self._carried(ended, self._room)
-            asked = context.whose()
-            trail = Trail(identity, turn.name, self._caller, asked.traceparent, asked.tracestate, self._name)
-            with tracing.turn(self._name, context, trail) as span:
-                ended = await self._timed(turn, text, context)
-                span.replied(ended.reply)
-                return ended if self._room is None else self._carried(ended, self._room)
-        finally:
-            if turn.phase != Phase.PAUSED:
-                self._turn = None
 
     def _carried(self, ended: TurnEnded, room: int) -> TurnEnded:
         """`ended` as its message can carry it. The history keeps every result."""
@@ -203,7 +209,8 @@ class Conversation(Actor):
     async def _timed(self, turn: Turn, text: str | None, context: Context) -> TurnEnded:
         """The turn within its time: `seconds` in all, without those in which it waited for a person."""
         system, outer = context.system, context.deadline
-        seconds, turn.waited = turn.seconds, 0.0
+        seconds = self._offer.seconds if text is not None else turn.seconds
+        turn.waited = 0.0
         own = NEVER if seconds is None else system.clock() + seconds
         context.deadline = min(outer, own)
         with system.scope() as scope:
@@ -268,10 +275,11 @@ class Conversation(Actor):
         alarms.unset(scope, context.deadline)
         context.deadline = outer
         alarms.set(scope, outer)
-        self._answered = anyio.Event()
         if turn.pending == command.pending:  # else somebody has answered already
+            answered = self._answered = anyio.Event()
             with anyio.move_on_after(command.seconds):
-                await self._answered.wait()
+                await answered.wait()
+            self._answered = None
         turn.waited += clock() - began
         alarms.unset(scope, outer)
         context.deadline = min(outer, own + turn.waited)

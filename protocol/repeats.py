@@ -29,6 +29,10 @@ class Repeats:
         self._by_name: dict[str, list[ToolCall]] = {}
         self._counts: dict[str, dict[bytes, int]] = {}
 
+    def among(self, calls: Sequence[ToolCall]) -> tuple[int, ...]:
+        """Count `calls`; the positions of those that are made too often."""
+        return tuple([n for n, call in enumerate(calls) if self.count(call)])
+
     def count(self, call: ToolCall) -> bool:
         """Count `call`; whether it is made too often."""
         calls = self._by_name.get(call.name)
@@ -36,10 +40,6 @@ class Repeats:
             calls = self._by_name[call.name] = []
         calls.append(call)
         return len(calls) > self._most and self._compared(calls)
-
-    def among(self, calls: Sequence[ToolCall]) -> tuple[int, ...]:
-        """Count `calls`; the positions of those that are made too often."""
-        return tuple([n for n, call in enumerate(calls) if self.count(call)])
 
     def _compared(self, calls: list[ToolCall]) -> bool:
         """Whether the last of `calls`, all of one name, is made too often."""

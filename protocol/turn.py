@@ -66,11 +66,12 @@ FINISHED = {"stop": "answered", "calls": "answered", "length": "tokens", "filter
 class Turn:
     """One turn of a conversation, from what the user says to the reply. `name` is unique among all turns.
 
-    `seconds` is the time that it has, or, when it was paused, has left; `waited` how long it has waited for a person
-    since it started, or went on. Whoever looks at the clock keeps them here.
+    `seconds` is the time that a paused one has left, `waited` how long it has waited for a person since it started, or
+    went on: whoever looks at the clock keeps them here.
     """
 
     __slots__ = (
+        "_made",
         "_repeats",
         "at",
         "called",
@@ -93,16 +94,18 @@ class Turn:
         "waited",
     )
 
+    at: int
+    names: tuple[str, ...]
+    seconds: float | None
+    waited: float
+
     def __init__(self, offer: Offer, *, events: bool = False, name: str = "") -> None:
         self.offer = offer
         self.events = events
         self.name = name
-        self.names: tuple[str, ...] = ()
         self.tainted = False
-        self.seconds = offer.seconds
-        self.waited = 0.0
-        self.at = 0
         self.questions: Questions | None = None
+        self._made: tuple[ToolCall, ...] = ()
         self._repeats: Repeats | None = None
         self.text = ""
         self.phase = Phase.ENDED
@@ -134,8 +137,8 @@ class Turn:
 
     @property
     def batch(self) -> str:
-        """What the batch in hand is called while it runs."""
-        return f"{self.name}.{self.rounds}" if self.name else ""
+        """What the batch in hand is called while it runs: a turn has one at a time."""
+        return self.name
 
     @property
     def pending(self) -> tuple[Pending, ...]:
@@ -259,14 +262,9 @@ class Turn:
         limit = self._limit()
         self.called += len(calls)
         self.phase = Phase.CALLING
+        repeated = self._repeated(calls)
         return RunBatch(
-            calls,
-            offer.references,
-            limit=limit,
-            events=self.events,
-            name=self.batch,
-            repeated=self._repeated(calls),
-            tainted=self.tainted,
+            calls, offer.references, False, limit, self.events, None, self.batch, (), {}, repeated, self.tainted
         )
 
     def _limit(self) -> int | None:
@@ -276,11 +274,15 @@ class Turn:
 
     def _repeated(self, calls: tuple[ToolCall, ...]) -> tuple[int, ...]:
         """Which of `calls` are made too often."""
+        if self._repeats is None and len(self._made) + len(calls) <= self.offer.same_call:  # so few that none can be
+            self._made += calls
+            return ()
         return self._counting().among(calls)
 
     def _counting(self) -> Repeats:
         if self._repeats is None:
             self._repeats = Repeats(self.offer.same_call, references=self.offer.references)
+            self._repeats.among(self._made)
         return self._repeats
 
     def _ended(self, heard: BatchEnded) -> Command:
@@ -334,7 +336,7 @@ class Turn:
             self.open,
             self.offer.references,
             events=self.events,
-            name=self.batch,
+            name=self.name,
             ended=questions.standing(decisions),
             decisions=decisions,
             tainted=self.tainted,

@@ -39,7 +39,7 @@ class Actor:
     `hears` is a union of requests; each names its own answer, so what an actor says is known from what it hears.
     `limit` messages are handled at once (None: any number, nobody waits), `capacity` may wait. What `receive`
     raises as ToolwireError is an answer; anything else is a crash. `urgent` messages do not wait at the door of an
-    actor that works: they are handled at once, beside those in hand.
+    actor that is busy: they are handled at once, beside those in hand.
     """
 
     hears: ClassVar[Any]
@@ -77,7 +77,7 @@ class Gone(Actor):
 class Cell:
     """An actor in its place: the door, the decoder and the supervisor stay when the actor is replaced."""
 
-    __slots__ = ("actor", "crashed", "decode", "key", "mailbox", "stops", "system", "urgent")
+    __slots__ = ("actor", "crashed", "decode", "key", "mailbox", "stops", "system")
 
     def __init__(self, system: Surroundings, actor: Actor, key: str) -> None:
         self.system = system
@@ -85,7 +85,6 @@ class Cell:
         self.key = key
         self.decode = envelopes(actor.hears).decode
         self.mailbox = Mailbox(key, actor.limit, actor.capacity) if actor.limit is not None else None
-        self.urgent = actor.urgent
         self.crashed: Callable[[], None] | None = None
         self.stops: list[Callable[[], object]] = []
 
@@ -163,13 +162,11 @@ class Cell:
         now = system.clock()
         deadline = NEVER if budget is None else now + budget / 1000
         context = Context(system, deadline, envelope.depth, envelope.path, envelope.trail, progress, now)
-        mailbox, entered = self._door(envelope.body) if self.urgent else self.mailbox, False
+        mailbox, entered = self.mailbox, False
         try:
             if mailbox is not None:
-                if not mailbox.enter_nowait():
-                    await self._enter(mailbox, envelope.body, context)
-                entered = True
-                if mailbox.limit <= NARROW:
+                entered = mailbox.enter_nowait() or await self._enter(mailbox, envelope.body, context)
+                if mailbox.limit <= NARROW and entered:
                     context.path = (*context.path, self.key)
             answer = await self.actor.receive(envelope.body, context)
         except BaseException as error:
@@ -185,14 +182,10 @@ class Cell:
             failure = self.actor.unsaid(error) or fault(self.key, error)
             return encode(Answer(VERSION, envelope.id, Failed(failure)))
 
-    def _door(self, message: Message) -> Mailbox | None:
-        """The door for `message`: none for one that is urgent, but one that is held or closed is so for everybody."""
-        if self.mailbox is None or self.mailbox.held or not isinstance(message, self.urgent):
-            return self.mailbox
-        return None
-
-    async def _enter(self, mailbox: Mailbox, message: Any, context: Context) -> None:
-        """Wait for room. A request that would wait for itself is refused at once."""
+    async def _enter(self, mailbox: Mailbox, message: Any, context: Context) -> bool:
+        """Wait for room. False if there is none, and `message` is urgent. One that would wait for itself is refused."""
+        if isinstance(message, self.actor.urgent) and not mailbox.held:  # a door that is held is so for everybody
+            return False
         if context.path.count(self.key) >= mailbox.limit:
             said = f"{self.key} is asked by a call that it is itself waiting for: it would wait for itself"
             raise ToolwireError(failed("conflict", said))
@@ -203,6 +196,7 @@ class Cell:
         await mailbox.enter()
         context.began = self.system.clock()
         context.queued = context.began - came
+        return True
 
     def _unfit(self, envelope: Envelope[Any], payload: bytes) -> Failure:
         if envelope.version != VERSION:
