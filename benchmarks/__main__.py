@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from . import arguments, bench_dataflow, hops, idle, remote, signatures, startup, streams, table, turns
+from . import arguments, bench_dataflow, eager, hops, idle, remote, signatures, startup, streams, table, turns
 from .broker import Broker, NoBroker
 from .measure import Bench, Figure, measured
 from .work import Loop
@@ -25,7 +25,7 @@ SIGNATURES = ["schema", "decode.typed", "decode.schema"]
 ARGUMENTS = ["arguments.typed", "arguments.schema", "arguments.wrong"]
 OTHERS = [*SIGNATURES, *ARGUMENTS, "hop.memory", "hop.nats", "remote.latency", "remote.rate", "memory", "import"]
 WORKLOADS = [work.name + suffix for work in turns.WORKLOADS for suffix in ("", turns.SUSPENDS)]
-NAMES = [*WORKLOADS, *streams.NAMES, *bench_dataflow.NAMES, *OTHERS]
+NAMES = [*WORKLOADS, *streams.NAMES, *bench_dataflow.NAMES, *eager.NAMES, *OTHERS]
 
 
 def wanted(names: list[str]) -> set[str]:
@@ -45,6 +45,7 @@ def groups(chosen: set[str], broker: Broker, loop: Loop, share: float) -> list[C
         (set(WORKLOADS), lambda: turns.benches(loop, share)),
         (set(streams.NAMES), lambda: streams.benches(loop, share)),
         (set(bench_dataflow.NAMES), lambda: bench_dataflow.benches(loop, share)),
+        (set(eager.NAMES), lambda: eager.benches(loop, share)),
         (set(SIGNATURES), lambda: signatures.benches(share)),
         (set(ARGUMENTS), lambda: arguments.benches(share)),
         ({"hop.memory"}, lambda: [hops.memory_bench(loop, share)]),
