@@ -8,7 +8,7 @@ import secrets
 from types import SimpleNamespace
 from typing import Any
 
-from ..protocol.confirmation import SHORTEST_KEY, Claim, Seal, exact, refused
+from ..protocol.confirmation import SHORTEST_KEY, Claim, Seal, exact, refused, visible
 from ..protocol.failures import Failure, Misuse, failed
 from ..protocol.messages import CallTool
 from ..protocol.sanitizers import Refused
@@ -55,7 +55,7 @@ class Confirmations:
         """Raise Refused if a person has to be asked about a call that brings no token; it says what to bring then."""
         given = of_the_call(tool, values)
         own = reason_of(tool.confirm, {**tool.signature.defaults, **given})
-        reason = "; ".join(each for each in (own, message.confirm) if each)
+        reason = visible("; ".join(each for each in (own, message.confirm) if each))
         if not reason:
             return
         shown = seen(tool, given, message.arguments)
@@ -118,7 +118,7 @@ def seen(tool: Tool[Any], given: Any, text: str) -> str:
         whole = written(given).decode()
     except Exception:  # noqa: BLE001 - a sanitizer may have made anything of them: then as they came
         whole = text
-    return tool.checker.shown(whole)
+    return visible(tool.checker.shown(whole))
 
 
 def key_of(secret: str | bytes | None) -> bytes:

@@ -14,6 +14,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from hmac import digest as hmac
 from typing import Any
+from unicodedata import category
 
 import msgspec
 from msgspec import Struct
@@ -29,6 +30,10 @@ LABEL = b"toolwire confirmation 1\0"
 
 LONGEST = 1024
 """Characters of a token. One that is issued here has about 330."""
+
+UNSEEN = frozenset({"Cf", "Zl", "Zp", "Co", "Cn"})
+"""Categories of characters that can make a person read another text than the one that is there (UTS 55): marks of
+direction, of zero width, separators of lines, and those that no font has."""
 
 SHORTEST_KEY = 16
 """Bytes below which a key can be guessed."""
@@ -143,6 +148,19 @@ def exact(text: str, values: Any) -> bytes:
     except NO_MESSAGE:  # mended later, from this very text
         came = text.encode("utf-8", "surrogatepass")
     return sha256(came).digest() + sha256(canonical(values)).digest()
+
+
+def visible(text: str) -> str:
+    """`text` with what a reader does not see, or sees in another place, written as JSON escapes: for JSON the same."""
+    if text.isascii():
+        return text
+    return "".join(escaped(each) if category(each) in UNSEEN else each for each in text)
+
+
+def escaped(character: str) -> str:
+    """One character as JSON escapes: two of them beyond U+FFFF."""
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[n]:02x}{units[n + 1]:02x}" for n in range(0, len(units), 2))
 
 
 def torn(token: str) -> tuple[bytes, bytes]:

@@ -261,6 +261,16 @@ async def test_a_person_sees_what_the_tool_will_get() -> None:
         assert (await it.ask(replace(message, token=failure.details["token"]))).content == '"/home/a/home/a"'
 
 
+async def test_nobody_is_shown_another_text_than_the_one_that_is_there() -> None:
+    async with bank() as it:
+        message = replace(CALL, arguments='{"amount": 500, "to": "\u202e\u200bbob"}')
+        failure = (await it.ask(message)).failure
+        assert failure is not None
+        assert failure.details["arguments"] == '{"amount":500,"to":"\\u202e\\u200bbob"}'
+        assert failure.details["reason"] == "it moves 500 to \\u202e\\u200bbob"
+        assert (await it.ask(replace(message, token=failure.details["token"]))).content == '"done"'
+
+
 async def test_what_becomes_of_arguments_between_asking_and_running_counts() -> None:
     led: Iterator[str] = iter(["/home/a", "/etc/passwd", "/home/a"])
 

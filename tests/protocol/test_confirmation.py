@@ -1,14 +1,16 @@
 """Tokens: a real one counts for its call, and nothing else counts for anything."""
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from toolwire.protocol.confirmation import HEAD, Claim, Seal, exact, issuer, text_of, torn
+from toolwire.protocol.confirmation import HEAD, UNSEEN, Claim, Seal, exact, issuer, text_of, torn, visible
 from toolwire.protocol.failures import Failure
 from toolwire.protocol.secret import Secret
 
@@ -27,6 +29,28 @@ def reason(opened: bytes | Failure) -> str:
     assert isinstance(opened, Failure)
     assert (opened.code, opened.effect, opened.details) == ("invalid_confirmation", "none", {})
     return opened.message
+
+
+@given(st.text(), st.text("a\u202e\u200b\u2028\U000e0041é", max_size=8))
+def test_what_a_person_reads_is_what_is_there(one: str, other: str) -> None:
+    text = msgspec.json.encode({one: other}).decode()
+    shown = visible(text)
+    assert msgspec.json.decode(shown) == {one: other}
+    assert not any(unicodedata.category(each) in UNSEEN for each in shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("pay bob", "pay bob"),
+        ("zahle an Jürgen 你好", "zahle an Jürgen 你好"),
+        ("pay \u202ebob", "pay \\u202ebob"),
+        ("a\u200bb\u2028", "a\\u200bb\\u2028"),
+        ("\U000e0041", "\\udb40\\udc41"),
+    ],
+)
+def test_what_can_not_be_seen_is_written_out(text: str, shown: str) -> None:
+    assert visible(text) == shown
 
 
 @given(claims, st.floats(0, 1e9), st.binary(min_size=1, max_size=32), st.binary(min_size=16, max_size=200))
