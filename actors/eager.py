@@ -38,7 +38,7 @@ class Opening:
         self._fed: anyio.Event | None = None
         self._ended: BatchEnded | Failure | None = None
         self._over = anyio.Event()
-        self._scope = anyio.CancelScope()
+        self._scope = context.system.scope()
         tasks.start_soon(self._run, first)
 
     @property
