@@ -134,7 +134,8 @@ class ToolActor(Actor):
         artifact = None
         try:
             if tool.is_plain:
-                value = await isolated(tool.function(**arguments), entered(context))
+                trace = entered(context)  # before there is a coroutine, for it may raise
+                value = await isolated(tool.function(**arguments), trace)
             else:
                 value = await self._run(tool, arguments, message, context, changed=bool(mended))
         except BaseException as error:

@@ -254,13 +254,21 @@ async def test_who_kept_it_has_gone(shared_bus: Any) -> None:
         assert (failure.code, failure.effect) == ("failed", "none")
 
 
-async def test_a_call_that_lies_about_whose_it_is_has_done_its_work(bus: Any) -> None:
-    async with bus.open(numbers) as runtime:
+async def test_a_call_that_lies_about_whose_it_is_says_whether_it_has_done_its_work(bus: Any) -> None:
+    ran: list[bool] = []
+
+    @tool(result="spill", result_bytes=1_000)
+    async def page() -> str:
+        ran.append(True)
+        return "x" * 5_000
+
+    async with bus.open(page) as runtime:
         context = Context(runtime.system, NEVER, 0, (), Raw(encode(["not", "a", 1, "trail"])))
-        address = runtime.system.address("tool", "numbers", runtime.system.bus.instance)
-        ended = await context.ask(address, CallTool("1", "numbers", '{"count": 5000}'))
+        address = runtime.system.address("tool", "page", runtime.system.bus.instance)
+        ended = await context.ask(address, CallTool("1", "page", "{}"))
         assert ended.failure is not None
-        assert (ended.failure.code, ended.failure.effect) == ("invalid_message", "done")
+        # Where traces are made, the lie is seen before the tool starts.
+        assert (ended.failure.code, ended.failure.effect) == ("invalid_message", "done" if ran else "none")
 
 
 @pytest.mark.parametrize("untrusted", [True, False], ids=["strangers", "friends"])
