@@ -7,7 +7,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from toolwire import ToolCall, run_plan, scripted, tool
+from toolwire import SystemMessage, ToolCall, run_plan, scripted, tool
 from toolwire.protocol.referring import INSTRUCTION
 
 pytestmark = pytest.mark.anyio
@@ -90,7 +90,7 @@ async def test_a_model_passes_results_on_by_position(bus: Any, valid: Callable[.
         assert valid(chat, model)
     assert [result.value for result in reply.calls] == [{"path": "x"}, "x", "y"]
     assert desk.order == ["x", "y"], "which file the first one writes was not known"
-    assert model.requests[0].messages[0].text == f"Be brief.\n\n{INSTRUCTION}"
+    assert model.requests[0].messages[0] == SystemMessage(f"Be brief.\n\n{INSTRUCTION}")
     offered = {spec.name: spec.parameters["properties"] for spec in model.requests[0].tools}
     assert offered["write"]["path"]["anyOf"][1] == {"$ref": "#/$defs/reference"}
 
