@@ -46,6 +46,11 @@ class Opening:
         """Whether the batch has ended."""
         return self._over.is_set()
 
+    @property
+    def complete(self) -> bool:
+        """Whether every call has come to its end, or waits for a person."""
+        return isinstance(self._ended, BatchEnded)
+
     def add(self, command: AddCall) -> None:
         """Add a call, as soon as those before it are."""
         self._adding.append(command)
@@ -139,7 +144,7 @@ class EagerCalls:
             else:
                 await tasks.__aexit__(kind, error, trace)
         finally:
-            if opening is not None:
+            if opening is not None and not opening.complete:
                 self._tell_of(opening)
 
     async def ask(self, address: str | Door, command: Any, *, hear: Any) -> Any:
