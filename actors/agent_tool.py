@@ -5,6 +5,7 @@ from typing import Any
 
 import anyio
 
+from ..protocol.events import Pending
 from ..protocol.failures import CallFailed, Failure, ToolwireError, failed
 from ..protocol.messages import Say
 from .agent import Agent
@@ -37,6 +38,8 @@ def agent_tool(agent: Agent, converse: Open) -> Tool[str]:
             with anyio.move_on_after(CLOSING, shield=True):  # left by a cancellation, it has to be closed all the same
                 await chat.close()
         context.tainted = any(result.tainted for result in reply.calls)
+        if reply.ended == "paused":
+            raise CallFailed(failed("failed", unconfirmed(agent.name, reply.pending), "maybe"))
         if reply.ended != "answered":
             raise CallFailed(reply.failure or Failure("failed", f"the agent ended without an answer: {reply.ended}"))
         return reply.text
@@ -47,3 +50,9 @@ def agent_tool(agent: Agent, converse: Open) -> Tool[str]:
 
     description = agent.system.split("\n\n")[0][:500]
     return tool(name=agent.name, description=f"Ask the agent {agent.name}. {description}".strip())(ask)
+
+
+def unconfirmed(name: str, pending: tuple[Pending, ...]) -> str:
+    """Why an agent that was asked as a tool came to no end: nobody can confirm its calls there. Names them."""
+    calls = ", ".join(f"{call.name}({call.arguments})"[:200] for call in pending)
+    return f"the agent {name!r} stopped before what a person has to confirm, and has not done it: {calls}"

@@ -1,7 +1,8 @@
 """A turn while it runs: the text as it is spoken, and the calls as they run, in the order in which they came."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -112,6 +113,22 @@ class TurnView:
         if self._live is not None:
             self._live.stop()
         self._end_line()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Let something else have the terminal for a while: the picture is taken away, and comes back below."""
+        live = self._live
+        if live is None:
+            self._end_line()
+            yield
+            return
+        live.transient, was = True, live.transient
+        live.stop()
+        try:
+            yield
+        finally:
+            live.transient = was
+            live.start()
 
     def __rich__(self) -> RenderableType:
         return Group(*self._parts)

@@ -294,3 +294,31 @@ async def test_a_batch_of_a_program_does_not_wait(memory: Any) -> None:
         codes = [result.failure and result.failure.code for result in told]
         assert codes == ["confirmation_required", "dependency_failed", "confirmation_required"]
         assert made.sent == []
+
+
+async def test_an_agent_that_is_asked_as_a_tool_has_nobody_to_ask(memory: Any, valid: Any) -> None:
+    made = Bank()
+    helper = Agent("helper", scripted([("transfer", {"amount": 50}), "never"]), tools=["transfer"])
+    model = scripted([("helper", {"message": "pay"}), "it did not"])
+    async with memory.open(*made.tools(), helper) as runtime:
+        chat = await runtime.converse(model=model, tools=["helper"])
+        reply = await chat.say("go")
+        assert (reply.text, codes(reply)) == ("it did not", ["failed"])
+        failure = reply.calls[0].failure
+        assert failure is not None
+        assert 'transfer({"amount":50})' in failure.message
+        assert (failure.effect, reply.pending, made.sent) == ("maybe", (), [])
+        assert valid(chat, model)
+
+
+async def test_the_same_call_is_made_three_times(bus: Any, valid: Any) -> None:
+    said = [
+        [("balance",), ("receipt", {"of": "a"})],
+        [("balance", "{ }")] * 2,
+        [("balance",), ("receipt", {"of": "b"})],
+    ]
+    async with bank(bus, *said, "enough") as (_, chat, model):
+        reply = await chat.say("go")
+        assert codes(reply) == ["ok", "ok", "ok", "ok", "limit_reached", "ok"]
+        assert "use what it gave" in str(reply.calls[4].failure)
+        assert valid(chat, model)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from importlib import import_module
+from queue import SimpleQueue
 from typing import Annotated
 
 import anyio
@@ -12,7 +13,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from cyclopts import Parameter
 from msgspec.structs import replace
 
-from ....protocol.events import Event, Reply, TurnFinished
+from ....protocol.events import ConfirmationWanted, Event, Pending, Reply, TextDelta, TurnFinished
 from ....protocol.failures import Misuse, failed
 from ...agent import Agent
 from ...chat import Chat
@@ -21,6 +22,7 @@ from ..live import TurnView
 from .exits import Exit, exit_of
 from .loading import attribute
 from .options import Json, Namespace, Nats, Tools, joined
+from .person import Person
 
 PROMPT = "\n> "
 
@@ -39,7 +41,8 @@ def chat(
 ) -> int:
     """Talk to an agent, or to a model with tools: from a terminal, or one turn a line from a pipe.
 
-    Ctrl-C interrupts the turn, and leaves where none runs. With --json each event of a turn is one line.
+    Ctrl-C interrupts the turn, and leaves where none runs. Calls that a person has to confirm are asked about; from a
+    pipe nobody can be asked, and they are denied. With --json each event of a turn is one line.
     """
     chosen = agent_of(agent, model, base_url, system, everything=bool(nats))
     if references:
@@ -70,7 +73,7 @@ def talk(portal: BlockingPortal, conversation: Chat, *, json: bool) -> int:
     for line in typed_lines() if typed else sys.stdin:
         if not line.strip():
             continue
-        reply = turn(portal, conversation, line.strip(), json=json)
+        reply = turn(portal, conversation, line.strip(), json=json, typed=typed)
         if typed:
             continue
         if reply is None:
@@ -95,12 +98,17 @@ def typed_lines() -> Iterator[str]:
         yield line
 
 
-def turn(portal: BlockingPortal, conversation: Chat, text: str, *, json: bool) -> Reply | None:
+def turn(portal: BlockingPortal, conversation: Chat, text: str, *, json: bool, typed: bool) -> Reply | None:
     """One turn, shown while it runs; None if Ctrl-C ended it."""
     out, aside = output(), output(stderr=True)
+    person = Person(portal, conversation, typed=typed)
     with nullcontext() if json else TurnView(out, None if out.is_terminal else aside) as view:
         show = (lambda event: out.out(msgspec.json.encode(event).decode())) if view is None else view.hear
-        reply = shown(portal, conversation, text, show)
+        reply = followed(portal, conversation, text, show, lambda pending: person.asked(pending, view))
+        later = None if reply is None else person.settled(view)
+        if later is not None:  # nobody followed how it went on
+            show(TurnFinished(later) if json else TextDelta(later.text))
+            reply = later
     if reply is None:
         aside.print("interrupted")
     elif reply.failure is not None:
@@ -110,22 +118,39 @@ def turn(portal: BlockingPortal, conversation: Chat, text: str, *, json: bool) -
     return reply
 
 
-def shown(portal: BlockingPortal, conversation: Chat, text: str, show: Callable[[Event], None]) -> Reply | None:
-    """One turn, whose events are shown by `show`, in another thread; None if Ctrl-C ended it."""
+def followed(
+    portal: BlockingPortal,
+    conversation: Chat,
+    text: str,
+    show: Callable[[Event], None],
+    ask: Callable[[Pending], None],
+) -> Reply | None:
+    """One turn, whose events are shown by `show`, in another thread; None if Ctrl-C ended it.
+
+    `ask` is called here, with each call that waits for a person: a thread of its own could not be interrupted.
+    """
     scope = portal.call(anyio.CancelScope)
+    questions: SimpleQueue[Pending | None] = SimpleQueue()
 
     async def follow() -> Reply | None:
         reply: Reply | None = None
-        with scope:
-            async with conversation.stream(text) as events:
-                async for event in events:
-                    show(event)
-                    if isinstance(event, TurnFinished):
-                        reply = event.reply
+        try:
+            with scope:
+                async with conversation.stream(text) as events:
+                    async for event in events:
+                        show(event)
+                        if isinstance(event, ConfirmationWanted):
+                            questions.put(event.pending)
+                        elif isinstance(event, TurnFinished):
+                            reply = event.reply
+        finally:
+            questions.put(None)
         return reply
 
     running = portal.start_task_soon(follow)
     try:
+        while (pending := questions.get()) is not None:
+            ask(pending)
         return running.result()
     except KeyboardInterrupt:
         portal.call(scope.cancel)  # not running.cancel(): that would not wait for the end of the turn

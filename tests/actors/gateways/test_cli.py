@@ -72,6 +72,7 @@ TOOLS = [greet, measure, refuse]
 NOTHING = []
 CALLS = [("greet", {"name": "Ada"}), ("greet", {})]
 FRIEND = Agent("friend", scripted([["Wait. ", *CALLS], "Done.", "Bye."]), tools=[greet])
+CAREFUL = Agent("careful", scripted([("pay", {"amount": 500}), "So it stays."]), tools=[pay])
 PATIENT = Agent("patient", scripted([("look", {"pipe": "pipe", "seconds": 3600}), "Again."]), tools=[SLOW[1]])
 '''
 
@@ -650,6 +651,13 @@ def test_a_chat_for_programs_prints_its_events(toolwire: Toolwire, work: Path) -
     assert kinds[-1] == "turn_finished"
 
 
+def test_a_chat_where_nobody_can_be_asked_denies(toolwire: Toolwire, work: Path) -> None:
+    said = toolwire("chat", "--agent", "work:CAREFUL", stdin="Hello\n")
+    assert said.code == 0
+    assert said.out.endswith("So it stays.\n")
+    assert "confirmation_denied: a person said no to this call: nobody is at the terminal" in said.err
+
+
 def test_a_chat_whose_turn_fails_ends_with_1(toolwire: Toolwire, work: Path) -> None:
     said = toolwire("chat", "--agent", "work:FRIEND", stdin="1\n2\n3\n")
     assert said.code == 1
@@ -713,6 +721,30 @@ def test_ctrl_c_interrupts_the_turn_and_then_the_chat(terminal: Callable[..., Te
     shown.process.send_signal(signal.SIGINT)
     shown.write("\n")  # a signal between prompt and select() is noted by CPython's readline at the next key only
     assert shown.process.wait(PATIENCE) == 130
+
+
+@pytest.mark.parametrize(("typed", "seen"), [("y", "paid 500"), ("n", "confirmation_denied")])
+def test_a_person_is_asked_before_a_call(terminal: Callable[..., Terminal], typed: str, seen: str) -> None:
+    shown = terminal("chat", "--agent", "work:CAREFUL")
+    shown.until("> ")
+    shown.write("Clear it\n")
+    shown.until('pay({"amount":500})')
+    shown.until("it moves 500")
+    shown.until("[y/N] ")
+    shown.write(f"{typed}\n")
+    shown.until(seen)
+    shown.until("So it stays.")
+
+
+def test_ctrl_c_at_the_question_ends_the_turn(terminal: Callable[..., Terminal]) -> None:
+    shown = terminal("chat", "--agent", "work:CAREFUL")
+    shown.until("> ")
+    shown.write("Clear it\n")
+    shown.until("[y/N] ")
+    shown.process.send_signal(signal.SIGINT)
+    shown.write("\n")  # as above
+    shown.until("interrupted")
+    shown.until("> ")
 
 
 def test_ctrl_d_leaves_the_chat(terminal: Callable[..., Terminal], work: Path) -> None:
