@@ -36,6 +36,7 @@ class Errand:
         "_begun",
         "_decisions",
         "_held",
+        "_plain",
         "_spent",
         "_stand",
         "_trail",
@@ -78,6 +79,7 @@ class Errand:
         self.hear: Callable[[Event], None] | None = context.report if message.events else None
         self._begun: dict[str, str] | None = {} if dispatcher.records.wanted() else None  # their arguments, by id
         self.traced = tracing.listens()
+        self._plain = False
 
     def _planned(self, message: RunBatch) -> Plan:
         """The plan of calls that are all there."""
@@ -142,6 +144,7 @@ class Errand:
         holds = self._holds if message.name else None
         batch = Batch(self.plan, calls, self.run, self.seconds, self.context.system, ended, self.late, holds)
         batch.tainted = self.tainted
+        self._plain = not (self.resumed or self.hear or self._begun is not None or self.traced or message.references)
         results = batch.results
         for n, result in enumerate(self._stand):
             if result is not None:
@@ -183,6 +186,7 @@ class Errand:
         self._spent.add(decision.token)
         self._decisions[position] = decision
         self.resumed = True
+        self._plain = False
         return True
 
     def _holds(self, position: int, result: ToolResult[Any]) -> bool:
@@ -202,6 +206,14 @@ class Errand:
 
     def run(self, position: int, arguments: str, deadline: float) -> Awaitable[ToolResult[Any]]:
         """Bring the call at `position` to its end."""
+        outer, call, batch = self.context, self.plan.calls[position], self._batch
+        if self._plain and batch is not None and not batch.tainted:  # as most are: then one look is enough
+            context = Context(outer.system, min(deadline, outer.deadline), outer.depth, outer.path, outer.trail)
+            return self.dispatcher.dispatch(call, arguments, context, None)
+        return self._carefully(position, arguments, deadline)
+
+    def _carefully(self, position: int, arguments: str, deadline: float) -> Awaitable[ToolResult[Any]]:
+        """The same where somebody hears of it, decides about it, or takes in what it gives."""
         outer, call, hear, word = self.context, self.plan.calls[position], self.hear, None
         if self.resumed:
             if position in self._waiting:
