@@ -4,9 +4,11 @@ After each cancellation no task is left (`interruptions` looks), nobody is insid
 time are open, each call has at most one effect, and the history of a conversation is valid.
 """
 
+import importlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -139,6 +141,7 @@ class Room:
         self.house = house
         self.chat = chat
         self.eager = eager
+        self.clerk = chat
         self.sent = 0
 
     async def call(self) -> None:
@@ -202,6 +205,18 @@ class Room:
         await checkpoint()
         assert (await self.runtime.confirm(result.failure.details["token"])).ok
 
+    async def paused(self) -> None:
+        """A turn that is paused for a person, and goes on when it has been said yes."""
+        self.sent += 1
+        said = [("send", {"to": f"{self.sent}"}), ("put", {"book": "x"})]
+        agent = Agent("clerk", scripted([said, SAID]), limits={"confirm_within": 0.0})
+        self.clerk = await self.runtime.converse(agent)
+        reply = await self.clerk.say("Pay")
+        assert reply.ended == "paused"
+        gone_on = await self.clerk.answer(reply.pending[0], "approve")
+        assert gone_on is not None
+        assert gone_on.text == SAID
+
     async def turn(self) -> None:
         """A turn of two rounds."""
         assert (await self.chat.say("Go")).text == SAID
@@ -225,6 +240,7 @@ class Room:
             assert all(times == 1 for times in self.house.done.values())
             assert valid(self.chat)
             assert valid(self.eager)
+            assert valid(self.clerk)
             assert (await self.runtime.call("put", {"book": "after"})).ok
             assert (await self.runtime.call("narrow", {"n": 7})).value == 7
             assert (await self.runtime.call("shared")).value == 1
@@ -258,6 +274,7 @@ WORK: dict[str, tuple[Callable[[Room], Coroutine[Any, Any, None]], int]] = {
     "cached": (Room.cached, 2),
     "hedged": (Room.hedged, 4),
     "confirmed": (Room.confirmed, 2),
+    "paused": (Room.paused, 3),
     "turn": (Room.turn, 6),
     "streamed": (Room.streamed, 6),
     "spoken": (Room.spoken, 6),
@@ -277,3 +294,18 @@ async def test_cancelled_at_every_point(memory: Any, valid: Any, anyio_backend: 
         room = Room(runtime, house, await runtime.converse(agent), eager)
         points = await interruptions(lambda: done(room), lambda: room.in_order(valid), way)
         assert points >= (least if way != "suspension" else 1)
+
+
+async def test_a_tool_in_a_process_cancelled_at_every_suspension(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time its process is killed, and the next call has another."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))  # worker processes import the module by its name
+    isolated = importlib.import_module("isolated_tools")
+    async with memory.open(isolated.pid, isolated.soon, processes=1) as runtime:
+
+        async def work() -> None:
+            assert (await runtime.call("soon", {"seconds": 0.0})).value == "soon"
+
+        async def ended() -> None:
+            assert (await runtime.call("pid")).ok
+
+        assert await interruptions(work, ended, "suspension") >= 1
