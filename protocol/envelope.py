@@ -82,7 +82,7 @@ class Head(Struct, frozen=True, array_like=True, gc=False):
 
 class _Prefix(Struct, frozen=True, array_like=True, gc=False):
     version: int
-    id: int
+    id: Annotated[int, Meta(ge=0)]  # noise may look like a number below: nobody waits for an answer to that
 
 
 EMPTY_TRAIL = Raw(encode(Trail()))
