@@ -44,6 +44,7 @@ async def test_held_released_and_at_its_end() -> None:
     gate[:] = [anyio.Event()]
     heard: list[Event] = []
     ended: list[BatchEnded] = []
+    token = ""
     async with Runtime() as runtime:
         await runtime.serve(risky, gated)
 
@@ -56,9 +57,10 @@ async def test_held_released_and_at_its_end() -> None:
             tasks.start_soon(run)
             await anyio.wait_all_tasks_blocked()
             (wanted,) = [event.pending for event in heard if isinstance(event, ConfirmationWanted)]
+            token = wanted.token
             assert not await answered(runtime, "another")
-            assert await answered(runtime, wanted.token)
-            assert not await answered(runtime, wanted.token)
+            assert await answered(runtime, token)
+            assert not await answered(runtime, token)
             await anyio.wait_all_tasks_blocked()
             gate[0].set()
         first, second, third = ended[0].results
@@ -66,7 +68,7 @@ async def test_held_released_and_at_its_end() -> None:
         assert second.value == "through"
         assert third.failure is not None  # its number is no number: refused without asking
         assert third.failure.code == "invalid_arguments"
-        assert not await answered(runtime, wanted.token)
+        assert not await answered(runtime, token)
     assert [event.id for event in heard if isinstance(event, CallStarted)].count("a") == 1
     assert [event.result.id for event in heard if isinstance(event, CallFinished)] == ["a", "c", "b"]
 
