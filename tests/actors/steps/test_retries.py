@@ -154,6 +154,14 @@ def test_in_a_batch_too_attempts_are_counted_when_the_time_runs_out() -> None:
     [
         ({"retries": -1}, "retries must be"),
         ({"retries": Retry(0)}, "retries must be"),
+        ({"retries": True}, "retries must be"),
+        ({"retries": "3"}, "retries must be"),
+        ({"retries": 3.5}, "retries must be"),
+        ({"retries": Retry(first="1")}, "the waits between retries"),  # type: ignore[arg-type]
+        ({"retries": Retry(attempt=True)}, "the time of an attempt"),
+        ({"needs": True}, "needs must be"),
+        ({"cache": True, "read_only": True}, "cache must be"),
+        ({"share": "no", "read_only": True}, "share must be True or False"),
         ({"retries": Retry(first=-1.0)}, "the waits between retries"),
         ({"retries": Retry(factor=0.5)}, "the waits between retries"),
         ({"retries": Retry(codes=("oops",))}, "there is no failure code 'oops'"),
