@@ -86,11 +86,14 @@ class Writer:
                 await self._write()
 
     async def close(self) -> None:
-        """Write what is left, and close the sink."""
+        """Write what is left, and close the sink. What that raises goes to the log: others are to be closed too."""
         with anyio.move_on_after(CLOSING, shield=True) as scope:
             while self._waiting:
                 await self._write()
-            await self._threads.run(self.sink.close, repr(self.sink))
+            try:
+                await self._threads.run(self.sink.close, repr(self.sink))
+            except Exception as error:  # noqa: BLE001 - as in `_write`
+                log.error("%r can't be closed, and the last records may not be there: %s", self.sink, error)
         if scope.cancelled_caught:
             said = "%r does not end: records of calls may be lost, %d that were not begun to be written"
             log.error(said, self.sink, len(self._waiting))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import anyio
 import pytest
 
+from toolwire import Runtime
 from toolwire.actors.audit.writer import Writer
 from toolwire.protocol.record import CallRecord
 
@@ -139,3 +140,18 @@ async def test_what_waits_is_bounded_in_content_too() -> None:
     writer.add(record(9))
     await writer.close()
     assert sink.written == ["0", "1", "2", "9"]
+
+
+async def test_a_sink_that_can_not_be_closed_takes_no_other_along(caplog: pytest.LogCaptureFixture) -> None:
+    class Stuck(Slow):
+        def close(self) -> None:
+            raise OSError(5, "Input/output error")
+
+    stuck, other = Stuck(), Slow()
+    stuck.may.release()
+    other.may.release()
+    async with Runtime(audit=[stuck, other]) as runtime:
+        await runtime.call("nobody")
+    assert stuck.written == other.written == ["call_1"]
+    assert other.closed
+    assert "<Slow> can't be closed" in caplog.text
