@@ -16,8 +16,10 @@ from .held import Held
 from .sending import Word
 from .warden import Warden
 
-UNSPENT = frozenset({"invalid_arguments", "rate_limited", "circuit_open", "overloaded", "not_allowed"})
-"""After these the token still counts: the call was refused before it was looked at."""
+UNSPENT = frozenset(
+    {"invalid_arguments", "rate_limited", "circuit_open", "overloaded", "not_allowed", "timed_out", "unreachable"}
+)
+"""After these, where nothing ran, the token may still count: only who gave it out knows, and takes it once."""
 
 
 class Desk:
@@ -44,8 +46,13 @@ class Desk:
                 said = f"the arguments are not what JSON can carry: {error}"
                 return ToolResult(call.id, call.name, None, failed("invalid_arguments", said), 0)
         word = Word(token=token, changed=arguments is not None)
-        result = await self._run(call, word, outside(system, waiting.trail), timeout)
-        if result.failure is not None and result.failure.code in UNSPENT:
+        try:
+            result = await self._run(call, word, outside(system, waiting.trail), timeout)
+        except BaseException:  # whoever said yes has left, maybe before the call began
+            self.held.give_back(token, waiting)
+            raise
+        failure = result.failure
+        if failure is not None and failure.code in UNSPENT and failure.effect == "none":
             self.held.give_back(token, waiting)
         return result
 

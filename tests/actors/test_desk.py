@@ -3,6 +3,7 @@
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -221,6 +222,31 @@ async def test_a_call_that_can_not_run_yet_waits_on() -> None:
         runtime.system.clock = lambda: clock() + 10_000.0
         clock.now = anyio.current_time()
         assert (await runtime.confirm(two)).value == "two"
+
+
+async def test_who_said_yes_in_vain_may_say_it_again(runtime: Runtime) -> None:
+    mail = Mail()
+    await runtime.serve(mail)
+    asked = token(await runtime.call("send", {"text": "hello"}))
+    late = await runtime.confirm(asked, timeout=0.0)
+    assert code(late) == "timed_out"
+    assert late.failure is not None
+    assert late.failure.effect == "none"
+
+    async def gone(call: ToolCall, context: Context, following: Next) -> ToolResult[Any]:
+        scope.cancel()
+        await anyio.lowlevel.checkpoint()
+        return await following(call)
+
+    runtime.use(gone)
+    with anyio.CancelScope() as scope:
+        await runtime.confirm(asked)
+    assert scope.cancelled_caught
+    assert mail.sent == []
+    runtime._around.middlewares.remove(gone)
+    assert (await runtime.confirm(asked)).value == "hello"
+    assert code(await runtime.confirm(asked)) == "invalid_confirmation"
+    assert mail.sent == ["hello"]
 
 
 async def test_it_expires_here_and_there() -> None:
