@@ -90,7 +90,8 @@ class Records:
         self.latest.append(record)
         if log.isEnabledFor(logging.INFO):
             extra = {name if name != "id" else "call_id": getattr(record, name) for name in LOGGED}
-            log.info("%s ended: %s", record.tool, record.code, extra=extra)
+            name = record.tool if record.tool.isprintable() else repr(record.tool)  # a model may forge lines with it
+            log.info("%s ended: %s", name, record.code, extra=extra)
         if self.writers:
             whole = self._with_content(record, result, arguments, of) if self.content else record
             for writer in self.writers:

@@ -11,6 +11,8 @@ from .tools import ToolResult
 
 OK = "ok"
 """The `code` of a call that succeeded."""
+LONGEST = 256
+"""Characters that are kept of an id or a tool's name: a model may write any, and no tool's name is longer."""
 
 
 class CallRecord(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -49,8 +51,8 @@ def recorded(result: ToolResult[Any], trail: Trail, time: datetime) -> CallRecor
     failure = result.failure
     return CallRecord(
         time,
-        result.id,
-        result.name,
+        shortened(result.id),
+        shortened(result.name),
         trail.conversation,
         trail.turn,
         trail.agent,
@@ -66,6 +68,11 @@ def recorded(result: ToolResult[Any], trail: Trail, time: datetime) -> CallRecor
         result.hedged,
         bool(result.mended),
     )
+
+
+def shortened(text: str) -> str:
+    """`text`, or its beginning where it is longer than any that a record needs."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 class Wanted(Struct, frozen=True):

@@ -51,6 +51,19 @@ async def test_the_latest_are_kept_here_if_that_is_asked_for() -> None:
     assert all(each.time.tzinfo is not None for each in records)
 
 
+async def test_a_name_that_a_model_made_up_takes_no_room_and_forges_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="toolwire.calls")
+    async with Runtime(history=2) as runtime:
+        await runtime.call_many([ToolCall("i" * 100_000, "n" * 100_000)])
+        await runtime.call("gone\n2026-01-01 pay ended: ok\x1b[2J")
+        long, forged = runtime.history
+    assert (len(long.id), len(long.tool)) == (256, 256)
+    assert "\n" in forged.tool  # as it was asked for: it is data
+    assert [each.getMessage() for each in caplog.records][1] == (
+        "'gone\\n2026-01-01 pay ended: ok\\x1b[2J' ended: unknown_tool"
+    )
+
+
 async def test_without_being_asked_nothing_is_kept() -> None:
     async with Runtime() as runtime:
         await runtime.serve(greet)
