@@ -136,6 +136,3 @@ class History(Spoken, Sequence[HistoryMessage]):
 
     def __repr__(self) -> str:
         return f"<History {self._length} messages>"
-
-
-decode_history = msgspec.json.Decoder(list[HistoryMessage]).decode

@@ -13,7 +13,6 @@ from toolwire.protocol.history import (
     SystemMessage,
     ToolMessage,
     UserMessage,
-    decode_history,
     tool_message,
 )
 from toolwire.protocol.tools import ToolCall, ToolResult
@@ -56,7 +55,7 @@ def test_a_history_is_equal_to_what_holds_the_same_and_has_no_hash() -> None:
 
 
 def test_a_history_survives_json() -> None:
-    assert decode_history(msgspec.json.encode(MESSAGES)) == MESSAGES
+    assert msgspec.json.decode(msgspec.json.encode(MESSAGES), type=list[HistoryMessage]) == MESSAGES
 
 
 def test_each_role_is_its_tag() -> None:
