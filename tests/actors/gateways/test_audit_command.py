@@ -30,7 +30,8 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_table_for_people(kept: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_for_people(kept: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # else it is as wide as whoever started the tests has it
     assert main(["audit", kept]) == Exit.DONE
     heading, latest, first = capsys.readouterr().out.splitlines()
     assert heading.split()[:4] == ["time", "tool", "call", "conversation"]
