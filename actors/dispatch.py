@@ -26,6 +26,8 @@ from .sending import Others, Sender, Targets, Word, numbers
 from .steps import Passage, Steps
 from .warden import Warden
 
+STRANGERS = "the turn has read what strangers may have written"
+
 CALL_SECONDS = 30.0
 """The time limit of a call whose tool names none."""
 
@@ -115,7 +117,9 @@ class Dispatcher:
         if not self.around.handlers.by_code:
             return result
         message = CallTool(call.id, call.name, call.text())
-        return await self.around.settled(result, of_call(context, message, self.executor))
+        own = of_call(context, message, self.executor)
+        result = await self.around.settled(result, own)
+        return replace(result, tainted=True) if own.tainted else result
 
     @property
     def foresees(self) -> Check | None:
@@ -170,16 +174,31 @@ class Dispatcher:
         hear: Callable[[Event], None] | None,
         word: Word | None,
     ) -> ToolResult[Any]:
-        """Through everything that stands around calls."""
+        """Through everything that stands around calls. What that hears of strangers counts as if the tool had."""
         began = context.system.clock()
-        message = CallTool(call.id, call.name, arguments, 1, hear is not None, next(numbers))
+        own = of_call(
+            context, CallTool(call.id, call.name, arguments, 1, hear is not None, next(numbers)), self.executor
+        )
+        asked = ToolCall(call.id, call.name, arguments, call.after)
+        heard = False
 
         async def tool(changed: ToolCall) -> ToolResult[Any]:
-            return await self._guarded(call, changed, changed.text(), context, hear, word)
+            nonlocal heard
+            heard = heard or own.tainted
+            said = word
+            if changed is not asked and self.taint and (heard or context.whose().tainted):
+                said = self.wary(changed.name, word)
+            result = await self._guarded(call, changed, changed.text(), context, hear, said)
+            heard = heard or result.tainted
+            return result
 
-        asked = ToolCall(call.id, call.name, arguments, call.after)
-        result = await self.around.run(asked, of_call(context, message, self.executor), tool)
-        return replace(result, seconds=context.system.clock() - began)
+        result = await self.around.run(asked, own, tool)
+        return replace(result, seconds=context.system.clock() - began, tainted=result.tainted or own.tainted)
+
+    def wary(self, name: str, word: Word | None) -> Word | None:
+        """`word`; else that a person is to be asked, if a call of that tool can't be undone: strangers were heard."""
+        spec = self.catalogue.spec(name)
+        return Word(STRANGERS) if word is None and (spec is None or spec.destructive) else word
 
     async def _guarded(
         self,

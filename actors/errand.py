@@ -22,8 +22,6 @@ from .batch import PENDING, Batch
 from .dispatch import Dispatcher
 from .sending import Word
 
-STRANGERS = "the turn has read what strangers may have written"
-
 
 class Errand:
     """One batch: what is asked, on whose behalf, and who wants to hear of it.
@@ -231,18 +229,13 @@ class Errand:
         context = Context(outer.system, min(deadline, outer.deadline), outer.depth, outer.path, outer.trail)
         if self._batch is not None and self._batch.tainted and self.dispatcher.taint:
             context.trail = self._tainted_trail()
-            word = word or self._wary(call)
+            word = self.dispatcher.wary(call.name, word)
         if self.traced:
             running: Awaitable[ToolResult[Any]] = self._traced(position, arguments, context, word)
         else:
             running = self.dispatcher.dispatch(call, arguments, context, hear, word)
         needed = self.message.references and self.plan.needed(position)
         return self._supplied(position, running, context) if needed else running
-
-    def _wary(self, call: ToolCall) -> Word | None:
-        """That a person is to be asked, where strangers were heard and the call can't be undone."""
-        spec = self.dispatcher.catalogue.spec(call.name)
-        return Word(STRANGERS) if spec is None or spec.destructive else None
 
     def _tainted_trail(self) -> Raw:
         """The trail for what is done from now on: whoever is asked on behalf of this batch is as wary."""

@@ -131,7 +131,7 @@ class ToolActor(Actor):
                 visit = None if gate is None else gate.enter(clock())
         except Exception as error:  # noqa: BLE001 - a sanitizer may raise anything
             return CallEnded(None, failure_of(error, "none"), worker)
-        artifact = None
+        artifact, heard = None, False
         try:
             if tool.is_plain:
                 trace = entered(context)  # before there is a coroutine, for it may raise
@@ -144,7 +144,7 @@ class ToolActor(Actor):
             if failure is None or self._crashes(error, context):
                 raise
             failure = intake.scrubbed(failure, arguments)
-            content, failure = await self._handled(tool, error, failure, message, context)
+            content, failure, heard = await self._handled(tool, error, failure, message, context)
         else:
             now = clock()
             if intake.packing is None:
@@ -155,7 +155,8 @@ class ToolActor(Actor):
             if visit is not None:
                 visit.ended(failure, now)
         ended = CallEnded(content, failure, worker, mended, context.queued, now - context.began, artifact)
-        return replace(ended, tainted=True) if tool.context_parameters and heard_strangers(tool, arguments) else ended
+        heard = heard or bool(tool.context_parameters and heard_strangers(tool, arguments))
+        return replace(ended, tainted=True) if heard else ended
 
     def turned_away(self, message: CallTool, context: Context) -> Failure | None:
         """That the tool rests, which need not be waited for."""
@@ -184,15 +185,18 @@ class ToolActor(Actor):
 
     async def _handled(
         self, tool: Tool[Any], error: BaseException, failure: Failure, message: CallTool, context: Context
-    ) -> tuple[str | None, Failure | None]:
-        """What handlers make of a tool that raised: the content or the failure of its answer."""
+    ) -> tuple[str | None, Failure | None, bool]:
+        """What handlers make of a tool that raised: the content or the failure of its answer.
+
+        And whether the handler has called a tool that is not to be trusted.
+        """
         handler = tool.handlers.for_error(error) or self.workshop.handlers.for_error(error)
         handler = handler or tool.handlers.for_failure(failure)
         if handler is None:
-            return None, failure
-        decision = await handled(handler, error, of_call(context, message, self.workshop.executor))
-        result = decided(ToolResult(message.id, message.tool, None, failure), decision)
-        return result.content, result.failure
+            return None, failure, False
+        own = of_call(context, message, self.workshop.executor)
+        result = decided(ToolResult(message.id, message.tool, None, failure), await handled(handler, error, own))
+        return result.content, result.failure, own.tainted
 
     async def _run(
         self, tool: Tool[Any], arguments: dict[str, Any], message: CallTool, context: Context, *, changed: bool
