@@ -67,15 +67,19 @@ class Confirmations:
         details = {"token": token, "seconds": self._seconds, "reason": reason, "arguments": shown}
         raise Refused(Failure("confirmation_required", said, details=details))
 
-    def spend(self, tool: Tool[Any], values: dict[str, Any], message: CallTool, context: Context) -> None:
-        """Take the token that a call brings, which then never counts again. Raises Refused if it does not count."""
+    def known(self, tool: Tool[Any], values: dict[str, Any], message: CallTool, context: Context) -> bytes:
+        """What to `spend` of the token that a call brings. Raises Refused if it does not count."""
         claim = self._claim(tool, values, message, context)
         nonce = self._seal.opened(message.token, claim, self._clock(), changed=message.changed)
         if isinstance(nonce, Failure):
             raise Refused(nonce)
-        known = self._outstanding.pop(nonce, None)  # in one step: of two who bring the same one comes too late
-        if known is None:
+        if nonce not in self._outstanding:
             raise Refused(refused("it was used already"))
+        return nonce
+
+    def spend(self, nonce: bytes) -> None:
+        """The token never counts again. To be done with `known` in one step: of two with one token, one is too late."""
+        del self._outstanding[nonce]
 
     def _claim(self, tool: Tool[Any], values: dict[str, Any], message: CallTool, context: Context) -> Claim:
         arguments = exact(message.arguments, of_the_call(tool, values))

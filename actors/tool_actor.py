@@ -173,14 +173,10 @@ class ToolActor(Actor):
             raise ToolwireError(too_late(tool.needs, max(0.0, context.deadline - now)))
         if not message.token:
             confirmations.ask(tool, arguments, message, context)
+            return None if gate is None else gate.enter(now)
+        nonce = confirmations.known(tool, arguments, message, context)  # first: what is forged does not count as a call
         visit = None if gate is None else gate.enter(now)
-        if message.token:
-            try:
-                confirmations.spend(tool, arguments, message, context)
-            except BaseException:
-                if visit is not None:
-                    visit.cancelled(context, now)
-                raise
+        confirmations.spend(nonce)
         return visit
 
     async def _handled(

@@ -11,6 +11,8 @@ from anyio.lowlevel import checkpoint
 from toolwire import Breaker, CallFailed, Misuse, Runtime, ToolError, tool
 from toolwire.actors.gate import gates
 from toolwire.protocol.failures import failed
+from toolwire.protocol.messages import CallTool
+from toolwire.runtime.context import outside
 
 pytestmark = pytest.mark.anyio
 
@@ -71,6 +73,22 @@ async def test_so_many_calls_in_a_time() -> None:
         hands.ahead = 20.0
         assert [await code(runtime, "search", {"n": n}) for n in (4, 5)] == ["", "rate_limited"]
     assert ran == [0, 1, 2, 4]
+
+
+async def test_what_is_forged_takes_no_room_from_who_may_call() -> None:
+    @tool(rate="1/h", confirm=True, breaker=Breaker(failures=1))
+    async def pay() -> str:
+        return "paid"
+
+    async with serving(pay) as (runtime, _):
+        asked = (await runtime.call(pay)).failure
+        assert asked is not None
+        context = outside(runtime.system)
+        for token in ("forged", asked.details["token"]):  # the latter is for a call with another id
+            ended = await context.ask(runtime.system.door("tool", "pay"), CallTool("c", "pay", "{}", token=token))
+            assert ended.failure is not None
+            assert ended.failure.code == "invalid_confirmation"
+        assert (await runtime.confirm(asked.details["token"])).value == "paid"
 
 
 async def test_each_method_of_an_object_has_a_rate_of_its_own() -> None:
