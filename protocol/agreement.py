@@ -85,6 +85,8 @@ class Agreement:
                 self._fields(node, kind.fields)
 
     def _union(self, node: Schema, kind: kinds.UnionType) -> None:
+        if any(isinstance(_bare(part), kinds.AnyType) for part in kind.types):
+            return  # it takes anything: the decoder looks at no other alternative
         if any(isinstance(_bare(part), kinds.CustomType) for part in kind.types):
             # Beside it stands only None, and its own alternatives stand for themselves.
             inner = [branch["anyOf"] if [*branch] == ["anyOf"] else [branch] for branch in node["anyOf"]]

@@ -599,6 +599,13 @@ def test_schema_and_decoder_agree(kind: Any, data: st.DataObject) -> None:
     assert (Checker(signature.parameters).judge(text) is None) == decodes(signature, text)
 
 
+@pytest.mark.parametrize("kind", [Any | set[str] | set[int], Union[set[str], Point, Any]])  # noqa: UP007 - as it is drawn
+def test_a_union_that_takes_anything_may_hold_what_no_other_can(kind: Any) -> None:
+    signature = described(kind)
+    assert Checker(signature.parameters).judge('{"it": 5}') is None
+    assert decodes(signature, '{"it": [1, "a"]}')
+
+
 @given(types)
 def test_every_schema_is_one_that_providers_take(kind: Any) -> None:
     schema = described(kind).parameters
