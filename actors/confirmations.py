@@ -5,8 +5,10 @@ this very process gave out for exactly that call, and that was not spent yet.
 """
 
 import secrets
+from collections import Counter
+from itertools import islice
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..protocol.confirmation import SHORTEST_KEY, Claim, Seal, exact, refused, visible
 from ..protocol.failures import Failure, Misuse, failed
@@ -22,10 +24,17 @@ SECONDS = 24 * 3600.0
 """How long a person may take: a day."""
 
 OUTSTANDING = 10_000
-"""Tokens of one process that wait to be spent: about 2 MB. None is given out beyond."""
+"""Tokens of one process that wait to be spent: about 2 MB. Beyond that, whoever has most of them loses the oldest."""
 
 LARGEST = 64 * 1024
 """Characters of arguments that a person is asked about: nobody reads more."""
+
+
+class Outstanding(NamedTuple):
+    """Until when a token counts, and whose it is: a hash, for a caller may be long."""
+
+    until: float
+    caller: int
 
 
 class Confirmations:
@@ -46,7 +55,7 @@ class Confirmations:
         self._seal = Seal(key)
         self._seconds = seconds
         self._most = most
-        self._outstanding: dict[bytes, float] = {}  # by nonce: until when; the first to expire is the first
+        self._outstanding: dict[bytes, Outstanding] = {}  # by nonce; the first to expire is the first
 
     def __len__(self) -> int:
         return len(self._outstanding)
@@ -74,7 +83,7 @@ class Confirmations:
         if isinstance(nonce, Failure):
             raise Refused(nonce)
         if nonce not in self._outstanding:
-            raise Refused(refused("it was used already"))
+            raise Refused(refused("it was used already, or too many were asked for since"))
         return nonce
 
     def spend(self, nonce: bytes) -> None:
@@ -86,16 +95,26 @@ class Confirmations:
         return Claim(self.instance, message.id, message.tool, context.whose().caller, arguments)
 
     def _given_out(self, claim: Claim) -> str:
-        now, outstanding = self._clock(), self._outstanding
-        while len(outstanding) >= self._most:
-            first = next(iter(outstanding))
-            if outstanding[first] > now:
-                said = f"{len(outstanding)} calls wait for a person already: let some be confirmed or expire first"
-                raise Refused(failed("overloaded", said))
-            del outstanding[first]
+        now = self._clock()
+        if len(self._outstanding) >= self._most:
+            self._make_room(now)
         nonce, expires = secrets.token_bytes(16), now + self._seconds
-        outstanding[nonce] = expires
+        self._outstanding[nonce] = Outstanding(expires, hash(claim.caller))
         return self._seal.token(claim, expires, nonce)
+
+    def _make_room(self, now: float) -> None:
+        """Forget what has expired; if nothing has, the oldest of whoever has most. So nobody keeps others from asking.
+
+        A hundredth of all at once, for it takes a look at each.
+        """
+        outstanding = self._outstanding
+        late = [nonce for nonce, each in outstanding.items() if each.until <= now]
+        if not late:
+            most = Counter(each.caller for each in outstanding.values()).most_common(1)[0][0]
+            its = (nonce for nonce, each in outstanding.items() if each.caller == most)
+            late = list(islice(its, max(1, self._most // 100)))
+        for nonce in late:
+            del outstanding[nonce]
 
 
 def of_the_call(tool: Tool[Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -213,20 +213,37 @@ async def test_a_token_is_looked_at_even_where_none_is_needed() -> None:
         assert it.done == []
 
 
-async def test_where_too_many_wait_no_more_are_asked_for_until_some_expire_or_are_spent() -> None:
-    async with bank(most=2) as it:
-        first = await it.token()
-        it.clock.advance(10.0)
+async def test_where_too_many_wait_whoever_asks_most_loses_the_oldest() -> None:
+    async with bank(most=4) as it:
+        other = await it.token(caller='{"user":"u2"}')
+        tokens = [await it.token() for _ in range(5)]
+        assert len(it.runtime._workshop.confirmations) == 4
+        for token in tokens[:2]:
+            failure = (await it.ask(replace(CALL, token=token))).failure
+            assert failure is not None
+            assert (failure.code, failure.effect) == ("invalid_confirmation", "none")
+            assert "too many" in failure.message
+        assert (await it.ask(replace(CALL, token=other), '{"user":"u2"}')).content == '"done"'
+        assert [(await it.ask(replace(CALL, token=token))).content for token in tokens[2:]] == ['"done"'] * 3
+        assert len(it.done) == 4
+
+
+async def test_what_has_expired_makes_room_first() -> None:
+    async with bank(most=3) as it:
         await it.token()
-        full = (await it.ask(CALL)).failure
-        assert full is not None
-        assert (full.code, full.effect) == ("overloaded", "none")
-        assert (await it.ask(replace(CALL, token=first))).content == '"done"'
-        await it.token()
-        assert (await it.ask(CALL)).failure == full
         it.clock.advance(SECONDS)
-        await it.token()
-        assert len(it.runtime._workshop.confirmations) <= 2
+        kept = [await it.token() for _ in range(3)]
+        assert [(await it.ask(replace(CALL, token=token))).content for token in kept] == ['"done"'] * 3
+
+
+async def test_room_is_made_for_more_than_one_at_once() -> None:
+    async with bank(most=200) as it:
+        sizes = set()
+        for _ in range(210):
+            await it.token()
+            sizes.add(len(it.runtime._workshop.confirmations))
+        assert max(sizes) == 200
+        assert len(it.runtime._workshop.confirmations) == 200
 
 
 async def test_secrets_are_sealed_but_not_shown() -> None:
