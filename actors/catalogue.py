@@ -24,6 +24,9 @@ from .touching import Touching
 
 editions = count(1)
 
+LOST = 1_024
+"""Tools that are remembered though nobody serves them."""
+
 SHOWN = 100
 """How many characters of a name that nobody knows are repeated."""
 
@@ -150,14 +153,17 @@ class Entry:
 class Catalogue(Mapping[str, ToolSpec]):
     """A live mapping of tool names to specs. `version` grows with every change.
 
-    `address` tells where a tool, by name, is heard at one end of the bus, by instance; `here` is the instance of
-    this very end. `unloaded` names the lazy tools that are to be loaded when they are first selected.
+    `address` tells where a tool, by name, is heard at one end of the bus, by instance; `here` is the instance of this
+    very end. `lost` are tools whose worker has fallen silent: nobody is offered them, but it may be back before we hear
+    of it, and a call that finds it then has the tool's own time, retries, checks and secrets. `unloaded` names the lazy
+    tools that are to be loaded when they are first selected.
     """
 
     def __init__(self, address: Callable[[str, str], str | Door], here: str = "") -> None:
         self._address = address
         self.here = here
         self.entries: dict[str, Entry] = {}
+        self.lost: dict[str, Entry] = {}
         self.unloaded: set[str] = set()
         self.version = 0
         self._indexes: list[Index] = []
@@ -174,9 +180,13 @@ class Catalogue(Mapping[str, ToolSpec]):
     def __repr__(self) -> str:
         return f"<Catalogue {len(self.entries)} tools>"
 
+    def entry(self, name: str) -> Entry | None:
+        """What is known of a tool, also of one that is lost; None if there is no such tool."""
+        return self.entries.get(name) or self.lost.get(name)
+
     def spec(self, name: str) -> ToolSpec | None:
         """The spec of a tool, None if there is no such tool."""
-        entry = self.entries.get(name)
+        entry = self.entry(name)
         return None if entry is None else entry.spec
 
     def referring(self, name: str) -> ToolSpec | None:
@@ -196,12 +206,12 @@ class Catalogue(Mapping[str, ToolSpec]):
 
     def only_reads(self, name: str) -> bool:
         """Whether the tool is known, and known to change nothing."""
-        entry = self.entries.get(name)
+        entry = self.entry(name)
         return entry is not None and entry.spec.read_only
 
     def shown(self, name: str, arguments: str) -> str:
         """The `arguments` of a call as events may tell them. Those for a tool that is not known are told whole."""
-        entry = self.entries.get(name)
+        entry = self.entry(name)
         return arguments if entry is None else entry.shown(arguments)
 
     def faults(self) -> dict[str, Failure]:
@@ -219,6 +229,7 @@ class Catalogue(Mapping[str, ToolSpec]):
 
         `touching` are its functions, if it is served here.
         """
+        self.lost.pop(spec.name, None)
         entry = self.entries.get(spec.name)
         if entry is None or (entry.spec != spec and not (spec.lazy and entry.is_loaded_beside(instance))):
             known = [] if entry is None else entry.instances
@@ -256,6 +267,7 @@ class Catalogue(Mapping[str, ToolSpec]):
 
     def remove(self, name: str, instance: str) -> None:
         """`instance` serves it no longer; without anybody left the tool is gone."""
+        self.lost.pop(name, None)
         entry = self.entries.get(name)
         if entry is None or instance not in entry.instances:
             return
@@ -267,10 +279,19 @@ class Catalogue(Mapping[str, ToolSpec]):
             entry.touching = None
             self.version += 1
 
+    def lose(self, name: str, instance: str) -> None:
+        """`instance` does not answer calls of it; without anybody left the tool is lost."""
+        entry = self.entries.get(name)
+        self.remove(name, instance)
+        if entry is not None and not entry.instances:
+            self.lost[name] = entry
+            if len(self.lost) > LOST:
+                del self.lost[next(iter(self.lost))]
+
     def forget(self, instance: str) -> None:
-        """Nothing is served by `instance` any more."""
+        """`instance` does not answer any more: what it alone serves is lost."""
         for name in [name for name, entry in self.entries.items() if instance in entry.instances]:
-            self.remove(name, instance)
+            self.lose(name, instance)
 
     def unknown(self, name: str) -> Failure:
         """That there is no such tool, with the closest names."""

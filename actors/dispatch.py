@@ -73,7 +73,7 @@ class Dispatcher:
         """The time limit of a call to `name`: what was asked, else what the tool says, else the default."""
         if asked is not None:
             return asked
-        entry = self.catalogue.entries.get(name)
+        entry = self.catalogue.entry(name)
         return self.call_seconds if entry is None or entry.spec.timeout is None else entry.spec.timeout
 
     async def run(
@@ -111,7 +111,7 @@ class Dispatcher:
         cut, self._cut = self._cut, None
         if cut is not None and cut[0] is call:
             result = replace(result, attempts=cut[1])
-        entry = self.catalogue.entries.get(call.name)
+        entry = self.catalogue.entry(call.name)
         if entry is not None and entry.spec.isolation:
             result = left_behind(result, entry.spec.isolation)
         if not self.around.handlers.by_code:
@@ -128,7 +128,7 @@ class Dispatcher:
 
     def foreseen(self, call: ToolCall, arguments: Any, references: Sequence[Reference]) -> Failure | None:
         """Why a call can't be right, whatever its references bring; None if it may be, or nobody can tell."""
-        entry = self.catalogue.entries.get(call.name)
+        entry = self.catalogue.entry(call.name)
         try:
             foresight = None if entry is None else entry.foresight
         except Misuse:
@@ -234,11 +234,11 @@ class Dispatcher:
         clock = context.system.clock
         began = clock()
         mended: tuple[Mended, ...] = ()
-        entry = self.catalogue.entries.get(call.name)
+        entry = self.catalogue.entry(call.name)
         try:
             if entry is None and self.sender.others is not None:
                 await self.sender.others.settle()
-                entry = self.catalogue.entries.get(call.name)
+                entry = self.catalogue.entry(call.name)
             if entry is not None and entry.instances != [self.sender.here]:
                 arguments, mended = await self._checked(entry, arguments, context)
         except ToolwireError as error:

@@ -103,14 +103,14 @@ class Sender:
 
     def targets(self, name: str, entry: Entry | None, context: Context) -> Targets:
         """Who serves the tool; nobody known: the door for strangers."""
-        if entry is None:
+        if entry is None or not entry.targets:
             return [(context.system.address("tool", name), "")]
         return entry.targets if len(entry.targets) == 1 else entry.in_turn()
 
     def _gone(self, name: str, instance: str, failure: Failure) -> None:
         """What is known no longer: that `instance` serves the tool, or that it is there at all."""
         if failure.code == "unreachable" and not cut_off(failure):
-            self.catalogue.remove(name, instance)
+            self.catalogue.lose(name, instance)
         elif failure.code == "worker_lost":
             self.catalogue.forget(instance)
         else:
@@ -120,9 +120,10 @@ class Sender:
 
     def _not_sent(self, name: str, last: Failure | None, entry: Entry | None) -> Failure:
         """Why nobody answered, in words for whoever has to mend it."""
-        if last is None:
+        absent = last is None or (last.code == "unreachable" and not cut_off(last))
+        if last is None or (absent and entry is not None and not entry.instances):
             return failed("unreachable", f"nobody serves the tool {name[:100]!r} any more", tool=name[:100])
-        if entry is None and last.code == "unreachable" and not cut_off(last):
+        if absent and entry is None:
             if self.others is None or self.catalogue:
                 return self.catalogue.unknown(name)
             return failed("unreachable", f"nobody serves the tool {name[:100]!r}", tool=name[:100])

@@ -26,7 +26,7 @@ class Validator(Actor):
 
     async def receive(self, message: CheckCall, context: Context) -> CallChecked:
         """Answer, or raise ToolwireError with every error there is."""
-        entry = self.catalogue.entries.get(message.tool)
+        entry = self.catalogue.entry(message.tool)
         if entry is not None:
             understood = self.customs.understood(entry.spec, entry.checker, message.arguments)
             if understood is not None:

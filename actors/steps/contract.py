@@ -51,7 +51,7 @@ class Passage:
         """Send it, in the time that `context` has."""
         before = self.attempts
         self.attempts += 1
-        entry = self.sender.catalogue.entries.get(self.call.name)
+        entry = self.sender.catalogue.entry(self.call.name)
         result = await self.sender.send(
             self.call, self.arguments, self.mended, entry, context, self.hear, self.number, before, targets
         )

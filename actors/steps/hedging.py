@@ -65,7 +65,7 @@ class Hedging:
     async def _raced(self, passage: Passage, context: Context, after: float) -> ToolResult[Any]:
         """The first attempt, and another if it has not ended `after` that many seconds; what loses has ended too."""
         sender, race = passage.sender, Race()
-        serving = sender.catalogue.entries.get(passage.call.name)
+        serving = sender.catalogue.entry(passage.call.name)
         targets = list(sender.targets(passage.call.name, serving, context))
         async with anyio.create_task_group() as attempts:
             attempts.start_soon(race.run, passage, context, targets)

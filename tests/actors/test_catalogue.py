@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from toolwire.actors.catalogue import Catalogue
+from toolwire.actors.catalogue import LOST, Catalogue
 from toolwire.protocol.failures import Misuse
 from toolwire.protocol.tools import ToolSpec
 
@@ -57,6 +57,27 @@ def test_who_is_gone_is_forgotten_with_all_its_tools() -> None:
     catalogue.add(ToolSpec("b"), "there")
     catalogue.forget("here")
     assert list(catalogue) == ["b"]
+
+
+def test_what_is_lost_is_offered_to_nobody_but_stays_known_until_it_is_back_or_withdrawn() -> None:
+    catalogue = new_catalogue("a", "b")
+    secret = {"type": "object", "properties": {"key": {"type": "string", "writeOnly": True}}}
+    catalogue.add(ToolSpec("s", parameters=secret), "there")
+    catalogue.forget("there")
+    assert list(catalogue) == ["a", "b"]
+    assert "hunter22" not in catalogue.shown("s", '{"key": "hunter22"}')
+    catalogue.add(ToolSpec("s", "back"), "there")
+    assert catalogue.entry("s") is catalogue.entries["s"]
+    catalogue.forget("there")
+    catalogue.remove("s", "there")
+    assert catalogue.entry("s") is None
+
+
+def test_what_is_lost_is_bounded() -> None:
+    catalogue = new_catalogue(*map(str, range(LOST + 1)))
+    catalogue.forget("here")
+    assert len(catalogue.lost) == LOST
+    assert catalogue.spec("0") is None
 
 
 def test_calls_go_to_everybody_in_turn() -> None:

@@ -10,7 +10,7 @@ from toolwire.actors.dispatch import Dispatcher
 from toolwire.actors.validator import Validator
 from toolwire.protocol.failures import Failure, ToolwireError, failed
 from toolwire.protocol.messages import CallEnded, CallTool
-from toolwire.protocol.tools import ToolCall, ToolResult, ToolSpec
+from toolwire.protocol.tools import Retry, ToolCall, ToolResult, ToolSpec
 from toolwire.runtime.bus import Closed, MemoryBus
 from toolwire.runtime.system import ActorSystem
 from toolwire.runtime.testing import Answering, FakeActor
@@ -149,6 +149,20 @@ async def test_a_lost_worker_is_told_as_such_and_forgotten() -> None:
         assert (failure.code, failure.effect) == ("worker_lost", "maybe")
         assert "check before you repeat" in failure.message
         assert not there.catalogue
+
+
+async def test_a_call_that_finds_a_lost_worker_again_has_the_limits_of_its_tool() -> None:
+    spec = ToolSpec("t", timeout=0.5, read_only=True, retry=Retry(times=2, first=0.001))
+    async with yard() as there:
+        await there.worker("w", refuses("worker_lost"), spec)
+        assert not (await there.call()).ok
+        assert not there.catalogue
+        busy = CallEnded(None, Failure("failed", "it is busy", retryable=True), "w")
+        again = FakeActor(CallTool, lambda message, _: DONE if message.attempt > 1 else busy)
+        await there.system.spawn(again, there.system.address("tool", "t"))
+        assert there.dispatcher.seconds("t", None) == 0.5
+        result = await there.call()
+        assert (result.ok, result.attempts, result.tainted) == (True, 2, False)
 
 
 async def test_a_tool_that_is_served_no_longer_takes_no_other_along() -> None:
