@@ -16,7 +16,7 @@ from .history import AssistantMessage
 from .messages import AddCall, BatchEnded, CloseBatch, Complete, Completed, OpenBatch, SendAll
 from .offer import Offer
 from .speaking import Speaking
-from .tools import ToolCall
+from .tools import ToolCall, ToolResult
 from .turn import ENDED_BY, SPENT, STEPS, Command, Heard, Phase, Turn
 
 
@@ -156,10 +156,10 @@ class StreamedTurn(Turn):
         if len(heard.results) != handed:
             said = f"{handed} calls were handed over, and {len(heard.results)} results came back"
             return self._fail(failed("internal", said, "maybe"))
-        self._answer(heard.results)
-        self.open = self.open[handed:]
         ended, text, failure = speaking.last
-        self.close("limit_reached", SPENT.format(ended), "none")
+        over = failed("limit_reached", SPENT.format(ended), "none")
+        rest: list[ToolResult[Any]] = [ToolResult(call.id, call.name, failure=over) for call in self.open[handed:]]
+        self._answer((*heard.results, *rest))
         return self.end(ended, text, failure)
 
     def _break_off(self) -> None:
@@ -172,14 +172,14 @@ class StreamedTurn(Turn):
 
     def _write(self, text: str, speaking: Speaking) -> None:
         """Write a response that did not come to its end into the history."""
-        self.open = tuple(speaking.calls)
-        self.called += len(self.open)
-        self.offer.history.append(AssistantMessage(text, self.open))
+        message = self.response.message = AssistantMessage(text, tuple(speaking.calls))
+        self.called += len(message.calls)
 
     def _drop(self) -> None:
         """Nothing of the response stays."""
         self.phase = Phase.COMPLETING
-        self.speaking = self.told = None
+        self.speaking = None
+        self.response.drop()
 
     def _must_stay(self, speaking: Speaking) -> bool:
         """Whether nobody may act as if the response had never been: something may have been changed."""

@@ -9,18 +9,18 @@ a person, so does the turn, for a while, and is then put aside until somebody an
     CALLING ── BatchEnded, of which some wait ──▶ WAITING ── Waited, answered ──▶ CALLING …
                                                      └─ Waited, for nothing ──▶ PAUSED ── Waited, answered ──▶ CALLING …
 
-A `Turn` knows no clock and sends nothing. It appends to the history, which is valid after every step and at every
-instant between: no call stands in it without its result once `close` was called.
+A `Turn` knows no clock and sends nothing. It appends to the history, which is valid at every instant, before `close`
+too: a response goes in with the results of its calls, see `Response`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .cues import CHANGED, ToolsChanged, Wait, Waited
 from .events import Pending, Reply, Usage
 from .failures import Effect, Failure, ToolwireError, failed
-from .history import AssistantMessage, UserMessage, tool_message
+from .history import AssistantMessage, UserMessage
 from .messages import (
     BatchEnded,
     CloseBatch,
@@ -34,8 +34,9 @@ from .messages import (
     TurnEnded,
 )
 from .offer import Offer
-from .questions import Questions, hangs, left, question
+from .questions import Questions, left, question
 from .repeats import Repeats
+from .response import Response
 from .tools import ToolCall, ToolResult
 
 
@@ -73,28 +74,25 @@ class Turn:
     __slots__ = (
         "_made",
         "_repeats",
-        "at",
         "called",
         "digest",
         "events",
         "name",
         "names",
         "offer",
-        "open",
         "phase",
         "questions",
         "repeats",
+        "response",
         "results",
         "rounds",
         "seconds",
         "tainted",
         "text",
-        "told",
         "usage",
         "waited",
     )
 
-    at: int
     names: tuple[str, ...]
     seconds: float | None
     waited: float
@@ -113,8 +111,7 @@ class Turn:
         self.rounds = 0
         self.called = 0
         self.repeats = 0
-        self.open: tuple[ToolCall, ...] = ()
-        self.told: dict[str, ToolResult[Any]] | None = None
+        self.response = Response()
         self.results: list[ToolResult[Any]] = []
         self.usage = NOTHING
 
@@ -130,10 +127,12 @@ class Turn:
 
     def tell(self, result: ToolResult[Any]) -> None:
         """Somebody was told that an open call has ended so: no other end of it may be told later."""
-        if result.failure is None or result.failure.code != "invalid_call":  # whose id may be that of another call
-            if self.told is None:
-                self.told = {}
-            self.told[result.id] = result
+        self.response.tell(result)
+
+    @property
+    def open(self) -> tuple[ToolCall, ...]:
+        """The calls of the response in hand, if they have not all ended."""
+        return self.response.calls
 
     @property
     def batch(self) -> str:
@@ -165,7 +164,7 @@ class Turn:
     def leave(self) -> None:
         """A paused turn will not go on: its calls are answered for the person, so that the history can."""
         if self.phase == Phase.PAUSED and self.questions is not None:
-            self._unpause()
+            self.phase = Phase.CALLING
             self.questions.results = tuple(map(left, self.questions.results))
             self.close()
 
@@ -178,25 +177,12 @@ class Turn:
         """Give each call that is still open a result, so that the history is valid however the turn ends."""
         if self.phase == Phase.PAUSED:
             return  # its calls have results, for as long as it is
-        told = self.told or {}
-        for n, call in enumerate(self.open):
-            result = told.pop(call.id, None) or self._stands(n)
-            if result is None:
-                waits = self.phase == Phase.WAITING
-                failure = failed(code, sentence, "none" if waits else effect)
-                result = ToolResult(call.id, call.name, failure=failure)
-            self.results.append(result)
-            self.offer.history.append(tool_message(result))
-        self.open = ()
+        if self.open:
+            failure = failed(code, sentence, "none" if self.phase == Phase.WAITING else effect)
+            standing = () if self.questions is None else self.questions.results
+            self._answer(self.response.broken_off(failure, standing))
         self.questions = None
         self.phase = Phase.ENDED
-
-    def _stands(self, n: int) -> ToolResult[Any] | None:
-        """The result of an open call, if it has ended in a batch of which others wait for a person."""
-        results = () if self.questions is None else self.questions.results
-        if n >= len(results) or question(results[n]) is not None or hangs(results[n]):
-            return None
-        return results[n]
 
     def end(self, ended: str, text: str = "", failure: Failure | None = None) -> TurnEnded:
         """The turn is over."""
@@ -240,8 +226,11 @@ class Turn:
         usage = heard.usage
         if usage.input_tokens or usage.output_tokens:
             self.usage = self.usage + usage
-        offer.history.append(AssistantMessage(heard.text, heard.calls, heard.opaque))
-        self.open = heard.calls
+        message = AssistantMessage(heard.text, heard.calls, heard.opaque)
+        if heard.calls:
+            self.response.message = message
+        else:
+            offer.history.append(message)
 
     def _spent(self) -> str | None:
         offer, usage = self.offer, self.usage
@@ -295,19 +284,17 @@ class Turn:
             if result.failure is not None and question(result) is not None and self._asked(heard.results):
                 return self._go_on(wait=self.events and self.offer.confirm_within > 0)
         self._answer(heard.results)
-        self.open = ()
         if self.questions is not None:
             self.questions.results = ()
         return self._complete()
 
-    def _answer(self, results: tuple[ToolResult[Any], ...]) -> None:
-        """Write the results of open calls into the history."""
-        history, used = self.offer.history, self.offer.used
+    def _answer(self, results: Sequence[ToolResult[Any]]) -> None:
+        """Write the open calls and their results into the history."""
+        used = self.offer.used
+        self.response.end(self.offer, results)
         for result in results:
-            history.append(tool_message(result))
             used[result.name] = None
         self.results += results
-        self.told = None
 
     def _asked(self, results: tuple[ToolResult[Any], ...]) -> bool:
         """Whether `results`, of the batch in hand, ask something of a person; then they are what stands so far."""
@@ -329,8 +316,6 @@ class Turn:
 
     def _again(self, questions: Questions, decisions: dict[int, Decision]) -> RunBatch:
         """Run what can go on now that so much is decided. What has ended stands."""
-        if self.phase == Phase.PAUSED:
-            self._unpause()
         self.phase = Phase.CALLING
         return RunBatch(
             self.open,
@@ -344,20 +329,12 @@ class Turn:
 
     def _pause(self, questions: Questions) -> TurnEnded:
         """Put the turn aside. Until it goes on, its open calls stand in the history with what they wait for."""
-        history = self.offer.history
         if self.phase != Phase.PAUSED:
-            self.at = len(history)
-            history.extend([tool_message(result) for result in questions.results])
+            self.response.put_aside(self.offer, questions.results)
             self.phase = Phase.PAUSED
-        spoken = history[self.at - 1]
-        text = spoken.text if isinstance(spoken, AssistantMessage) else ""
+        text = "" if self.response.message is None else self.response.message.text
         calls = (*self.results, *questions.results)
         return TurnEnded(Reply(text, "paused", calls, self.usage, self.rounds, None, questions.open))
-
-    def _unpause(self) -> None:
-        """Take what stood for open calls out of the history: in a copy, for somebody may have looked at it so."""
-        self.offer.history = self.offer.history[: self.at]
-        self.phase = Phase.CALLING
 
     def _waited(self, _heard: Waited) -> Command:
         return self._go_on(wait=False)
@@ -373,7 +350,8 @@ class Turn:
 
     def _fail(self, heard: Failure) -> Command:
         if self.phase == Phase.SELECTING and heard.code == "too_large":
-            self.offer.history.pop()  # what the user said can't be told to anybody: no later turn could go on from it
+            # What the user said can't be told to anybody: no later turn could go on from it.
+            self.offer.history = self.offer.history[:-1]
         return self.end(ENDED_BY.get(heard.code, "failed"), failure=heard)
 
 

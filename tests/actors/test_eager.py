@@ -197,7 +197,7 @@ async def test_the_text_before_a_write_is_kept_with_it() -> None:
 
         command = await made.ask(model)
         assert isinstance(command, CloseBatch)
-        assert made.turn.offer.history[1] == AssistantMessage("so far", CALLS[:1])
+        assert made.turn.response.message == AssistantMessage("so far", CALLS[:1])
         made.turn.step(await made.close(command))
         assert made.turn.phase == Phase.ENDED
 

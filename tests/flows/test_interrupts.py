@@ -194,6 +194,42 @@ async def test_at_every_event(bus: Any, valid: Any, way: Interrupted) -> None:
     assert await at_every_point(bus, valid, way) > 20
 
 
+@pytest.mark.parametrize("followed", [False, True], ids=["said", "followed"])
+async def test_the_history_is_valid_while_calls_are_on_their_way(bus: Any, valid: Any, *, followed: bool) -> None:
+    """Whoever has left, and was not told in time that the turn has ended, may look at it as well."""
+    begun, looked = anyio.Event(), 0
+
+    @tool(read_only=True)
+    async def look() -> str:
+        nonlocal looked
+        assert valid(chat)
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            assert valid(chat)
+            looked += 1
+        return ""
+
+    async def go() -> None:
+        if followed:
+            async with chat.stream("Go") as events:
+                async for _ in events:
+                    pass
+        else:
+            await chat.say("Go")
+
+    model = scripted([[("look",), ("look",)], "fine"])
+    async with bus.open(look) as runtime:
+        chat = await runtime.converse(model=model, id="looked-at")
+        async with bus.left_at(begun):
+            await go()
+        assert valid(chat)
+        assert (await chat.say("Again")).text == "fine"
+        assert looked == 2
+        assert valid(chat, model)
+
+
 @pytest.mark.parametrize("place", ["model", "tool", "thread", "object"])
 async def test_from_inside(bus: Any, valid: Any, place: str) -> None:
     """Whoever is asked cancels the one who asks, before it goes on itself."""

@@ -7,6 +7,8 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from toolwire import Context, Retry, Runtime, ToolCall, ToolError, ToolResult, tool
+from toolwire.actors.steps.contract import Passage
+from toolwire.actors.steps.sharing import Sharing
 from toolwire.protocol.observed import ENOUGH
 
 pytestmark = pytest.mark.anyio
@@ -44,14 +46,24 @@ async def test_an_attempt_elsewhere_has_the_same_key(shared_bus: Any) -> None:
     assert workers == {"one", "two"}
 
 
-async def test_identical_calls_of_a_response_run_once(shared_bus: Any) -> None:
-    begun, going = anyio.Event(), anyio.Event()
+async def test_identical_calls_of_a_response_run_once(shared_bus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    come, going = anyio.Event(), anyio.Event()
     runs: list[str] = []
+    coming = 0
+    share = Sharing.__call__
+
+    async def counted(sharing: Sharing, passage: Passage, context: Any, following: Any) -> ToolResult[Any]:
+        nonlocal coming
+        coming += 1
+        if coming == 5:
+            come.set()
+        return await share(sharing, passage, context, following)
+
+    monkeypatch.setattr(Sharing, "__call__", counted)
 
     async def look(city: str) -> str:
         """Wait until all have come."""
         runs.append(city)
-        begun.set()
         await going.wait()
         return city
 
@@ -64,8 +76,7 @@ async def test_identical_calls_of_a_response_run_once(shared_bus: Any) -> None:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(batch)
-            await begun.wait()
-            await anyio.wait_all_tasks_blocked()  # the others wait for the one that runs
+            await come.wait()  # each is checked over the bus before it comes so far
             going.set()
         again = await host.call("look", {"city": "a"})
     assert [result.id for result in results] == list("01234")

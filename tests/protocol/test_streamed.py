@@ -238,6 +238,7 @@ def test_wherever_it_is_interrupted_the_history_is_valid(data: st.DataObject, ea
     elif point == "broken":
         turn.step(GONE)
     wrote = eager == "all" and any(call.name == "writes" for call in said[:told])
+    assert unanswered(turn.offer.history) == []  # before it is closed, too
     turn.close()
     history = turn.offer.history
     assert unanswered(history) == []

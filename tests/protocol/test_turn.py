@@ -109,11 +109,10 @@ def test_a_turn_always_ends_with_a_valid_history(data: st.DataObject, limits: Li
         previous: type[Command] = SelectTools
         steps = 0
         while not isinstance(command, TurnEnded):
-            waiting = unanswered(history)
-            assert waiting == [call.id for call in turn.open]
-            assert bool(waiting) == (turn.phase == Phase.CALLING)
+            assert unanswered(offer.history) == []  # also while calls are on their way
+            assert bool(turn.open) == (turn.phase == Phase.CALLING)
             if isinstance(command, Complete):
-                assert command.newer == tuple(history[command.known :])
+                assert command.newer == tuple(offer.history[command.known :])
             changed = isinstance(command, Complete) and previous is not SelectTools and data.draw(st.booleans())
             previous = type(command)
             command = turn.step(CHANGED if changed else driver.answer(command))
@@ -121,7 +120,7 @@ def test_a_turn_always_ends_with_a_valid_history(data: st.DataObject, limits: Li
             assert steps <= 2 + rounds * (REPEATS + 3) * 3
         reply = command.reply
         assert turn.phase == Phase.ENDED
-        assert unanswered(history) == []
+        assert unanswered(offer.history) == []
         assert reply.ended in ENDS
         assert reply.rounds <= rounds
         assert turn.rounds == reply.rounds
@@ -132,22 +131,25 @@ def test_a_turn_always_ends_with_a_valid_history(data: st.DataObject, limits: Li
 
 @given(st.data(), st.integers(0, 12))
 def test_closed_at_any_instant_each_call_has_its_result(data: st.DataObject, steps: int) -> None:
-    history: list[HistoryMessage] = []
-    turn = Turn(Offer("c", history))
+    turn = Turn(Offer("c", []))
     driver = Driver(data)
     command = turn.start("go")
+    asked: list[str] = []
     for _ in range(steps):
         if isinstance(command, TurnEnded):
             break
-        command = turn.step(driver.answer(command))
-    asked = [call.id for message in history if isinstance(message, AssistantMessage) for call in message.calls]
+        heard = driver.answer(command)
+        asked += [call.id for call in heard.calls] if isinstance(heard, Completed) else []
+        command = turn.step(heard)
+        assert unanswered(turn.offer.history) == []
     turn.close()
+    history = list(turn.offer.history)
     assert unanswered(history) == []
+    assert [call.id for message in history if isinstance(message, AssistantMessage) for call in message.calls] == asked
     assert [message.id for message in history if isinstance(message, ToolMessage)] == asked
     assert [result.id for result in turn.results] == asked
-    was = list(history)
     turn.close()
-    assert history == was
+    assert turn.offer.history == history
 
 
 def opened(limits: Limits, calls: int = 1) -> tuple[Turn, Command]:

@@ -1,0 +1,75 @@
+"""A response whose calls are on their way, and how it goes into the history: with one result for each call, at once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .failures import Failure
+from .history import AssistantMessage, tool_message
+from .offer import Offer
+from .questions import hangs, question
+from .tools import ToolCall, ToolResult
+
+
+class Response:
+    """What the model said last, if it made calls that have not all ended.
+
+    The history is valid at every instant, for whoever looks at it: nothing of the response stands in it before each
+    call has a result. If it is put aside it stands there with what its calls wait for, and then until they have ended.
+    """
+
+    __slots__ = ("_at", "_told", "message")
+
+    def __init__(self) -> None:
+        self.message: AssistantMessage | None = None
+        self._told: dict[str, ToolResult[Any]] | None = None
+        self._at: int | None = None
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The calls that are open."""
+        return () if self.message is None else self.message.calls
+
+    def tell(self, result: ToolResult[Any]) -> None:
+        """Somebody was told that a call has ended so: no other end of it may be told later."""
+        if result.failure is None or result.failure.code != "invalid_call":  # whose id may be that of another call
+            if self._told is None:
+                self._told = {}
+            self._told[result.id] = result
+
+    def put_aside(self, offer: Offer, results: Sequence[ToolResult[Any]]) -> None:
+        """Let it stand in the history with what its calls wait for."""
+        if self.message is None:
+            return
+        if self._at is None:
+            self._at = len(offer.history) + 1
+            offer.history += [self.message, *map(tool_message, results)]
+        else:
+            self._replace(offer, self._at, results)
+
+    def end(self, offer: Offer, results: Sequence[ToolResult[Any]]) -> None:
+        """Every call has its result."""
+        if self._at is not None:
+            self._replace(offer, self._at, results)
+            self._at = None
+        elif self.message is not None:
+            offer.history += [self.message, *map(tool_message, results)]
+        self.drop()
+
+    def drop(self) -> None:
+        """Nothing of it stays."""
+        self.message = self._told = None
+
+    def broken_off(self, failure: Failure, standing: Sequence[ToolResult[Any]] = ()) -> list[ToolResult[Any]]:
+        """The results of all calls if those that have not ended, as was told or is `standing`, end with `failure`."""
+        told = self._told or {}
+        results: list[ToolResult[Any]] = []
+        for n, call in enumerate(self.calls):
+            result = told.pop(call.id, None)
+            if result is None and n < len(standing) and question(standing[n]) is None and not hangs(standing[n]):
+                result = standing[n]
+            results.append(result or ToolResult(call.id, call.name, failure=failure))
+        return results
+
+    def _replace(self, offer: Offer, at: int, results: Sequence[ToolResult[Any]]) -> None:
+        """Let `results` stand for what stood there: in a copy, for somebody may have looked at it so."""
+        offer.history = [*offer.history[:at], *map(tool_message, results)]
