@@ -1,12 +1,15 @@
 """An agent: a name for a model, what it is told, what it may call, and how far it may go."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from ..protocol.offer import Eager, Limits
+from ..protocol.failures import Misuse, failed
+from ..protocol.offer import LIMITS, Eager, Limits
+from ..protocol.options import check
 from .models.contract import Model
+from .options import AGENT
 from .tool import Tool
 
 
@@ -28,3 +31,11 @@ class Agent(Struct, frozen=True):
     settings: dict[str, Any] = {}
     references: bool = False
     eager: Eager = "read_only"
+
+    def __post_init__(self) -> None:
+        """Raises Misuse for what can't be meant."""
+        about = f"the agent {self.name!r}" if self.name else "a conversation"
+        if not isinstance(self.limits, Mapping):
+            raise Misuse(failed("invalid_call", f"{about}: limits are an object, not {self.limits!r:.100}"))
+        check(f"{about}, limits", self.limits, LIMITS)
+        check(about, {"tools": self.tools, "references": self.references, "eager": self.eager}, AGENT)

@@ -78,8 +78,7 @@ class Chat:
         turn that was paused goes on, and its reply is returned: `paused` again, if others still wait. Raises
         ToolwireError, `invalid_confirmation`, for what no call waits for (any more), and Misuse for no such answer.
         """
-        token = pending if isinstance(pending, str) else pending.token
-        decision = Decision(token, answer == "approve", given(answer, arguments), reason)
+        decision = Decision(token_of(pending), answer == "approve", given(answer, arguments), reason)
         answered = await self._context().ask(self.address, Answer(decision))
         if answered.running:
             return None
@@ -95,6 +94,18 @@ class Chat:
             await self._close()
 
 
+def token_of(pending: Pending | str) -> str:
+    """The token of what waits. Raises Misuse for what is neither."""
+    if isinstance(pending, str):
+        return pending
+    if not isinstance(pending, Pending):
+        said = (
+            f"an answer is to one call that waits, such as reply.pending[0], or to its token, not to {pending!r:.100}"
+        )
+        raise Misuse(failed("invalid_call", said))
+    return pending.token
+
+
 def given(answer: str, arguments: Mapping[str, Any] | None) -> str | None:
     """The arguments that a person gave, as JSON text; None if they stand as they were. Raises Misuse."""
     if answer not in ("approve", "deny"):
@@ -103,6 +114,8 @@ def given(answer: str, arguments: Mapping[str, Any] | None) -> str | None:
         return None
     if answer == "deny":
         raise Misuse(failed("invalid_call", "what is denied does not run: it takes no arguments, only a reason"))
+    if not isinstance(arguments, Mapping):
+        raise Misuse(failed("invalid_call", f"arguments are an object, not {arguments!r:.100}"))
     try:
         return ToolCall("", "", dict(arguments)).text()
     except NO_BYTES as error:

@@ -10,6 +10,7 @@ import msgspec
 from ..protocol.arguments import Checker
 from ..protocol.dialect import normalised
 from ..protocol.failures import Failure, Misuse, failed
+from ..protocol.options import check
 from ..protocol.sanitizers import Sanitizer
 from ..protocol.schema import Signature, Untyped, describe, untyped
 from ..protocol.standins import written
@@ -18,6 +19,7 @@ from ..runtime.border import shown
 from .context import Context
 from .guard import Guard, Guards, guard
 from .handlers import Handler, Handlers, Key
+from .options import TOOL
 from .steps.asked import Asked, asked
 from .touching import NOTHING, Touched, Touching, names
 
@@ -289,8 +291,7 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Unpack[Option
 def _made(function: Callable[..., Any], signature: Signature, options: Options) -> Tool[Any]:
     name, timeout = options.get("name"), options.get("timeout")
     description = options.get("description")
-    if timeout is not None and not timeout > 0:
-        raise Misuse(failed("invalid_call", f"{signature.name}: timeout must be more than 0 s, not {timeout!r}"))
+    check(signature.name, options, TOOL, Options.__optional_keys__)
     if (isolation := options.get("isolation")) not in {None, "process"}:
         raise Misuse(
             failed("invalid_call", f"{signature.name}: isolation is 'process' or None, not {isolation!r:.100}")

@@ -15,6 +15,7 @@ from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.messages import RunBatch
 from ..protocol.naming import naming
 from ..protocol.offer import Eager, Limits
+from ..protocol.options import check
 from ..protocol.outline import Graph
 from ..protocol.policy import Policy
 from ..protocol.record import CallRecord
@@ -44,6 +45,7 @@ from .handlers import Handler
 from .intake import Customs
 from .middleware import Around, Middleware
 from .models.contract import Model
+from .options import RUNTIME
 from .records import Records
 from .selector import Selector
 from .selectors import Keyword
@@ -108,6 +110,7 @@ class Runtime:
         policy: Policy | None = None,
         taint: bool = True,
     ) -> None:
+        check("Runtime", {name: value for name, value in locals().items() if name in RUNTIME}, RUNTIME)
         self.url = url
         kinds = (KINDS if local else OWN) if isinstance(local, bool) else frozenset(local)
         bus = open_bus(url, namespace=namespace, local=lambda subject: subject.split(".")[2] in kinds)

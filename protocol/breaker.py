@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from .failures import CODES, Failure, Misuse, failed
+from .options import is_count, is_seconds
 
 State = Literal["closed", "open", "half_open"]
 Event = Literal["asked", "asked_when_rested", "asked_when_full", "succeeded", "proved", "failed", "tripped", "left"]
@@ -55,9 +56,9 @@ class Breaker(Struct, frozen=True, gc=False):
     codes: tuple[str, ...] = COUNTED
 
     def __post_init__(self) -> None:
-        if self.failures < 1 or self.probes < 1:
+        if not (is_count(self.failures) and is_count(self.probes)):
             raise Misuse(failed("invalid_call", "a breaker counts 1 failure and 1 probe or more"))
-        if not (self.within > 0 and 0 < self.rest < math.inf):
+        if not (is_seconds(self.within) and is_seconds(self.rest) and self.rest < math.inf):
             raise Misuse(failed("invalid_call", "the seconds of a breaker are more than 0, and it can't rest for ever"))
         if unknown := [code for code in self.codes if code not in CODES]:
             raise Misuse(failed("invalid_call", f"there is no failure code {', '.join(map(repr, unknown))} to count"))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypedDict
 
 from .history import HistoryMessage
+from .options import LIMIT, SECONDS_OR_0
 
 
 class Limits(TypedDict, total=False):
@@ -23,6 +24,12 @@ class Limits(TypedDict, total=False):
     same_call: int
     confirm_within: float
 
+
+LIMITS = {
+    **dict.fromkeys(("rounds", "calls", "calls_per_response", "input_tokens", "output_tokens", "same_call"), LIMIT),
+    **dict.fromkeys(("seconds", "confirm_within"), SECONDS_OR_0),
+}
+"""Of what kind each limit is."""
 
 CONFIRM_WITHIN = 60.0
 

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import msgspec
 
+from ...protocol.options import COUNT, COUNT_OR_0, TRUTH, check
 from ...protocol.record import CallRecord, Wanted, read, written
 from .contract import LIMIT
 
 MIB = 1024 * 1024
+
+KINDS = {"largest": COUNT, "keep": COUNT_OR_0, "content": TRUTH}
 
 
 class JsonLines:
@@ -23,6 +26,7 @@ class JsonLines:
     """
 
     def __init__(self, path: str | Path, *, largest: int = 64 * MIB, keep: int = 5, content: bool = False) -> None:
+        check("JsonLines", {"largest": largest, "keep": keep, "content": content}, KINDS)
         self.path = Path(path)
         self.largest = largest
         self.keep = keep

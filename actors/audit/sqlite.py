@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...protocol.options import COUNT, TRUTH, check
 from ...protocol.record import CallRecord, read, written
 from .contract import LIMIT
 
 if TYPE_CHECKING:
     import sqlite3
+
+KINDS = {"most": COUNT, "content": TRUTH}
 
 MAGIC = b"SQLite format 3\x00"
 """How a database begins (https://sqlite.org/fileformat.html, section 1.3)."""
@@ -47,6 +50,7 @@ class Sqlite:
     """Keeps the latest `most` records in the database `path`."""
 
     def __init__(self, path: str | Path, *, most: int = 1_000_000, content: bool = False) -> None:
+        check("Sqlite", {"most": most, "content": content}, KINDS)
         self.path = Path(path)
         self.most = most
         self.content = content

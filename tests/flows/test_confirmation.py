@@ -281,6 +281,11 @@ async def test_what_is_no_answer_is_refused(memory: Any) -> None:
         for answer, arguments in (("yes", None), ("deny", {"amount": 1}), ("approve", {"amount": float("nan")})):
             with pytest.raises(Misuse):
                 await chat.answer(pending, answer, arguments)  # type: ignore[arg-type]  # that is the point
+        for nothing in (None, 3, [pending]):
+            with pytest.raises(Misuse, match="an answer is to one call that waits"):
+                await chat.answer(nothing, "approve")  # type: ignore[arg-type]  # as above
+        with pytest.raises(Misuse, match="arguments are an object, not 'x'"):
+            await chat.answer(pending, "approve", "x")  # type: ignore[arg-type]  # as above
         assert chat.pending == (pending,)
         assert made.sent == []
 

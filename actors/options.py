@@ -1,0 +1,56 @@
+"""Of what kind the options of tools, agents and runtimes are."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..protocol.breaker import Breaker
+from ..protocol.options import COUNT, COUNT_OR_0, SECONDS, TEXT, TRUTH, Kind, maybe
+from ..protocol.policy import Policy
+
+
+def is_sinks(value: Any) -> bool:
+    """Whether `value` is a list, or the like, of what can keep records."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return False
+    return all(hasattr(each, "write") and hasattr(each, "content") for each in value)
+
+
+def is_tools(value: Any) -> bool:
+    """Whether `value` is several things: one text is its letters, and one function none."""
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes)
+
+
+RATE = Kind("a text such as '10/s', '30/m', '5/10s' or '100/h'", TEXT.fits)
+
+TOOL = {
+    **dict.fromkeys(("read_only", "idempotent", "destructive", "exclusive", "untrusted"), TRUTH),
+    "name": maybe(TEXT),
+    "description": maybe(TEXT),
+    "version": TEXT,
+    "timeout": maybe(SECONDS),
+    "concurrency": COUNT,
+    "lenient": maybe(TRUTH),
+    "rate": maybe(RATE),
+    "breaker": Kind("True, False or a Breaker", lambda value: isinstance(value, bool | Breaker)),
+    "result_bytes": maybe(COUNT),
+}
+"""What is looked at by its kind alone. The others are looked at where they are understood."""
+
+RUNTIME = {
+    "call_seconds": SECONDS,
+    "result_bytes": COUNT,
+    "artifact_bytes": COUNT_OR_0,
+    "threads": COUNT,
+    "processes": maybe(COUNT_OR_0),
+    "history": COUNT_OR_0,
+    "audit": Kind("a list of sinks, such as [JsonLines('calls.jsonl')]", is_sinks),
+    "policy": maybe(Kind("a Policy, such as Policy(Rule(deny='delete_*'))", lambda value: isinstance(value, Policy))),
+    "taint": TRUTH,
+    "audit_strict": TRUTH,
+}
+
+AGENT = {
+    "tools": maybe(Kind('a list: of tools, functions, names or globs, such as ["*"]', is_tools)),
+    "references": TRUTH,
+    "eager": Kind("'read_only', 'all' or 'off'", lambda value: value in ("read_only", "all", "off")),
+}
