@@ -1,5 +1,6 @@
 """Whoever sits at the terminal, if anybody: asked about calls that wait for a person."""
 
+import sys
 from contextlib import nullcontext
 from functools import partial
 from typing import Literal
@@ -11,6 +12,11 @@ from ....protocol.failures import ToolwireError
 from ...chat import Chat
 from ..console import harmless, output
 from ..live import TurnView
+
+try:
+    import termios
+except ImportError:  # not on Windows
+    termios = None  # type: ignore[assignment]
 
 NOBODY = "nobody is at the terminal to confirm it"
 
@@ -48,9 +54,17 @@ class Person:
         if not self._typed:
             return NOBODY
         call = f"{pending.name}({pending.arguments})"  # whole: whoever says yes has to have seen it all
-        output().print(harmless(f"{call}\n  waits for your word: {pending.reason}"), soft_wrap=True)
+        reason = pending.reason.replace("\n", "\\n")  # else it could write a question of its own, and the answer to it
+        output().print(harmless(f"{call}\n  waits for your word: {reason}"), soft_wrap=True)
+        forget_what_was_typed()
         try:
             said = input("  do it? [y/N] ")
         except EOFError:
             return NOBODY
         return None if said.strip().lower() in {"y", "yes"} else ""
+
+
+def forget_what_was_typed() -> None:
+    """Leave out what was typed before a question was there to read: it is no answer to it."""
+    if termios is not None:
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
