@@ -15,7 +15,7 @@ from ....protocol.failures import Misuse, failed
 from ....protocol.record import OK, CallRecord
 from ...audit import JsonLines, Sink, Sqlite
 from ...audit.sqlite import is_database
-from ..console import brief, output
+from ..console import brief, harmless, output
 from .exits import Exit
 from .options import Json
 
@@ -50,13 +50,19 @@ def audit(
     elif found:
         output().print(table(found))
     else:
-        output(stderr=True).print("no such call is recorded there")
+        none = "no such call is recorded there" if recorded(file) else f"{file} holds no record of calls"
+        output(stderr=True).print(harmless(none), soft_wrap=True)
     return Exit.DONE
 
 
 def sink_of(file: Path) -> Sink:
     """What wrote `file`. Raises OSError if it can't be read."""
     return Sqlite(file) if is_database(file) else JsonLines(file, keep=MOST_FILES)
+
+
+def recorded(file: Path) -> bool:
+    """Whether there is any record, whatever was looked for. Raises OSError if the file can't be read."""
+    return bool(sink_of(file).find(limit=1))
 
 
 def instant(text: str, now: datetime) -> datetime:

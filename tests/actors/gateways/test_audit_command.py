@@ -61,6 +61,15 @@ def test_nothing_found_is_said(kept: str, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == "no such call is recorded there\n"
 
 
+@pytest.mark.parametrize("content", [b"", b"root:x:0:0\n", b"[1,2]\n", b"\x00" * 100, b"\xff\n"])
+def test_a_file_that_is_no_audit_is_called_so(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other").write_bytes(content)
+    assert main(["audit", str(tmp_path / "other")]) == Exit.DONE
+    assert capsys.readouterr().err == f"{tmp_path / 'other'} holds no record of calls\n"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
