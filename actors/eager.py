@@ -1,7 +1,8 @@
 """Eager start: calls on their way to the executor while the model still speaks.
 
-The first call of a response that is told opens a batch, others are added to it as they are told, and it is closed once
-the response has ended. All of it happens inside the turn: whoever leaves the turn ends the batch, and waits for that.
+The first call of a response that may start opens a batch, with those before it; others are added to it as they are
+told, and it is closed once the response has ended. All of it happens inside the turn: whoever leaves the turn ends the
+batch, and waits for that.
 """
 
 from collections import deque
@@ -180,13 +181,13 @@ class EagerCalls:
 
     def _spoken(self, event: CallSpoken) -> None:
         tasks = self._tasks
-        command = None if tasks is None else self._turn.speak(event)
-        if type(command) is AddCall:
-            if self._opening is not None:
-                self._opening.add(command)
-        elif type(command) is OpenBatch and tasks is not None and self._turn.speaking is not None:
-            self._turn.speaking.text = self._text
-            self._opening = Opening(command, self._executor, self._context, self._hear, tasks)
+        for command in () if tasks is None else self._turn.speak(event):
+            if type(command) is AddCall:
+                if self._opening is not None:
+                    self._opening.add(command)
+            elif type(command) is OpenBatch and tasks is not None and self._turn.speaking is not None:
+                self._turn.speaking.text = self._text
+                self._opening = Opening(command, self._executor, self._context, self._hear, tasks)
 
     def _withdraw(self) -> None:
         """The response has ended. A batch that nobody was told of yet would only cost time."""

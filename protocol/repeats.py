@@ -41,6 +41,12 @@ class Repeats:
         calls.append(call)
         return len(calls) > self._most and self._compared(calls)
 
+    def forget(self, calls: Sequence[ToolCall]) -> None:
+        """Take back that `calls`, those counted last, were made."""
+        for call in calls:
+            self._by_name[call.name].pop()
+            self._counts.pop(call.name, None)
+
     def _compared(self, calls: list[ToolCall]) -> bool:
         """Whether the last of `calls`, all of one name, is made too often."""
         call = calls[-1]

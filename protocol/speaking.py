@@ -11,15 +11,17 @@ from .tools import ToolCall
 class Speaking:
     """The calls of one response that were handed over while the model spoke, in their order, and the text so far.
 
-    `repeated` are the positions of those that were made too often. Once the response has ended, `rest` are the others
-    of it, and `last` is how the turn ends after it, if it does.
+    `held` are those that came before the first that may start. `repeated` are the positions of those handed over that
+    were made too often. Once the response has ended, `rest` are the others of it, and `last` is how the turn ends after
+    it, if it does.
     """
 
-    __slots__ = ("calls", "last", "name", "repeated", "rest", "text")
+    __slots__ = ("calls", "held", "last", "name", "repeated", "rest", "text")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.calls: list[ToolCall] = []
+        self.held: list[ToolCall] = []
         self.repeated: list[int] = []
         self.text: list[str] = []
         self.rest: list[AddCall] = []
@@ -27,7 +29,7 @@ class Speaking:
 
     def continues(self, spoken: CallSpoken) -> bool:
         """Whether `spoken` is the next call. Who tells calls out of order is heard when the response ends."""
-        return spoken.position == len(self.calls)
+        return spoken.position == len(self.calls) + len(self.held)
 
     def take(self, call: ToolCall, *, repeated: bool) -> int:
         """Take the next call; its position."""

@@ -38,20 +38,31 @@ class StreamedTurn(Turn):
         """What to say after `heard`. Raises KeyError for what can't be heard in this phase."""
         return SPOKEN[self.phase, type(heard)](self, heard)
 
-    def speak(self, spoken: CallSpoken) -> OpenBatch | AddCall | None:
-        """What to say at once, now that the model has said all of a call. None: it waits for the response's end."""
-        call, speaking = spoken.call, self.speaking
+    def speak(self, spoken: CallSpoken) -> tuple[OpenBatch | AddCall, ...]:
+        """What to say at once, now that the model has said all of a call.
+
+        Nothing, if it waits for the end of the response, or for a call that may start before that.
+        """
+        speaking, offer = self.speaking, self.offer
         if speaking is None:
-            return self._open(call) if self.phase == Phase.COMPLETING and spoken.position == 0 else None
-        if self.phase != Phase.SPEAKING or not speaking.continues(spoken):
-            return None
-        repeated = self._counting().count(call)
-        return AddCall(speaking.name, speaking.take(call, repeated=repeated), call, repeated)
+            speaking = self.speaking = self._begun()
+        if speaking is None or not speaking.continues(spoken):
+            return ()
+        if self.phase == Phase.SPEAKING:
+            return (self._add(speaking, spoken.call),)
+        if self.phase != Phase.COMPLETING:
+            return ()
+        speaking.held.append(spoken.call)
+        if offer.eager == "read_only" and not offer.read_only(spoken.call.name):
+            return ()
+        return self._open(speaking)
 
     def withdraw(self) -> None:
         """Nothing of what was spoken was handed over after all: the end of the response decides alone."""
         if self.phase == Phase.SPEAKING:
             self.phase = Phase.COMPLETING
+            self._counting().forget(self._spoken().calls)
+            self.speaking = None
 
     def close(
         self,
@@ -64,27 +75,38 @@ class StreamedTurn(Turn):
             self._break_off()
         super().close(code, sentence, effect)
 
-    def _open(self, call: ToolCall) -> OpenBatch | None:
-        """Open a batch with the first call of a response, if its calls will be made at all."""
+    def _begun(self) -> Speaking | None:
+        """The response in hand, if its calls will be made at all."""
         offer, limit = self.offer, self._limit()
-        eager = offer.eager
-        if eager == "off" or self.rounds + 1 >= offer.rounds or (limit is not None and limit < 1):
+        if self.phase != Phase.COMPLETING or offer.eager == "off":
             return None
-        name = f"{self.name}.{self.rounds + 1}"
-        speaking = self.speaking = Speaking(name)
+        if self.rounds + 1 >= offer.rounds or (limit is not None and limit < 1):
+            return None
+        return Speaking(f"{self.name}.{self.rounds + 1}")
+
+    def _open(self, speaking: Speaking) -> tuple[OpenBatch | AddCall, ...]:
+        """Open a batch with the calls that were held."""
+        offer = self.offer
         self.phase = Phase.SPEAKING
-        repeated = self._counting().count(call)
-        speaking.take(call, repeated=repeated)
-        return OpenBatch(
-            name,
-            call,
-            eager,
+        (first, *others), speaking.held = speaking.held, []
+        repeated = self._counting().count(first)
+        speaking.take(first, repeated=repeated)
+        opened = OpenBatch(
+            speaking.name,
+            first,
+            "all" if offer.eager == "all" else "read_only",
             offer.references,
-            limit,
+            self._limit(),
             events=self.events,
             tainted=self.tainted,
             repeated=repeated,
         )
+        return (opened, *[self._add(speaking, call) for call in others])
+
+    def _add(self, speaking: Speaking, call: ToolCall) -> AddCall:
+        """Add a call to the batch that is open."""
+        repeated = self._counting().count(call)
+        return AddCall(speaking.name, speaking.take(call, repeated=repeated), call, repeated)
 
     def _complete(self) -> Complete:
         self.speaking = None
@@ -102,13 +124,6 @@ class StreamedTurn(Turn):
             calls=self.events and bool(self.digest),
         )
 
-    def _repeated(self, calls: tuple[ToolCall, ...]) -> tuple[int, ...]:
-        """Which of `calls` are made too often. Those that were spoken before the end are counted already."""
-        speaking = self.speaking
-        if speaking is None:
-            return super()._repeated(calls)
-        return speaking.positions(self._counting().among(calls[len(speaking.calls) :]))
-
     def _replied(self, heard: Completed) -> CloseBatch:
         """The response has ended, and some of its calls may run already."""
         speaking = self._spoken()
@@ -121,7 +136,8 @@ class StreamedTurn(Turn):
         spent = self._spent()
         self.called += len(heard.calls)
         if spent is None:
-            speaking.leave(heard.calls, self._repeated(heard.calls))
+            late = self._counting().among(heard.calls[len(speaking.calls) :])  # the others are counted already
+            speaking.leave(heard.calls, speaking.positions(late))
             return CloseBatch(speaking.name, len(heard.calls))
         speaking.last = (spent, heard.text, None)
         return CloseBatch(speaking.name, len(speaking.calls), failed("limit_reached", SPENT.format(spent), "none"))

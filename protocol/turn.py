@@ -321,7 +321,7 @@ class Turn:
             self.open,
             self.offer.references,
             events=self.events,
-            name=self.name,
+            name=self.batch,
             ended=questions.standing(decisions),
             decisions=decisions,
             tainted=self.tainted,

@@ -44,7 +44,8 @@ class Scene:
     """A turn whose model says what `model` says, and an executor that keeps what it is asked."""
 
     def __init__(self, system: ActorSystem, eager: Eager, refuse: type | None) -> None:
-        self.turn = StreamedTurn(Offer("c", [], eager=eager), name="c.1")
+        read_only = {"t"} if eager == "read_only" else set[str]()
+        self.turn = StreamedTurn(Offer("c", [], eager=eager, read_only=read_only.__contains__), name="c.1")
         self.turn.start("go")
         self.heard: list[Event] = []
         self.closed = anyio.Event()

@@ -20,6 +20,7 @@ from toolwire import (
     TurnFinished,
     UserMessage,
     scripted,
+    spoken,
     tool,
 )
 from toolwire.runtime.testing import Way, interruptions
@@ -220,3 +221,74 @@ async def test_an_answer_by_a_tool_of_the_same_turn(memory: Any, valid: Any) -> 
         assert isinstance(told[-1], TurnFinished)
         assert [result.value for result in told[-1].reply.calls] == [1, "None"]
         assert valid(chats[0], model)
+
+
+@pytest.mark.anyio
+async def test_answered_while_a_turn_that_was_followed_goes_on(bus: Any, valid: Any) -> None:
+    """The batch that goes on is found, although it was opened while the model spoke."""
+    begun, second = anyio.Event(), anyio.Event()
+
+    @tool(read_only=True, confirm=True)
+    async def peek(n: int) -> int:
+        if n == 1:
+            begun.set()
+            await second.wait()
+        second.set()
+        return n
+
+    model = scripted([spoken([("peek", {"n": 1}), ("peek", {"n": 2})]), "done"])
+    async with bus.open(peek) as runtime:
+        chat = await runtime.converse(model=model, limits={"confirm_within": 0})
+        async with chat.stream("go") as events:
+            told = [event async for event in events]
+        assert isinstance(told[-1], TurnFinished)
+        one, two = told[-1].reply.pending
+        replies: list[Reply | None] = []
+
+        async def approve() -> None:
+            replies.append(await chat.answer(one, "approve"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(approve)
+            await begun.wait()
+            assert valid(chat)
+            assert await chat.answer(two, "approve") is None
+        (reply,) = replies
+        assert reply is not None
+        assert [result.content for result in reply.calls] == ["1", "2"]
+        assert reply.text == "done"
+        assert valid(chat, model)
+
+
+@pytest.mark.anyio
+async def test_cancelled_while_it_goes_on_a_turn_has_ended(bus: Any, valid: Any) -> None:
+    """What ran stays as it was; what was approved and cut off may have been done; nobody can answer any more."""
+    begun = anyio.Event()
+    ran: list[int] = []
+
+    @tool(confirm=True)
+    async def pay(n: int) -> int:
+        ran.append(n)
+        begun.set()
+        await anyio.sleep_forever()
+        return n
+
+    @tool
+    async def look() -> str:
+        return "seen"
+
+    async with bus.open(pay, look) as runtime:
+        chat = await runtime.converse(model=scripted([[("pay", {"n": 1}), ("look",), ("pay", {"n": 2})], "fine"]))
+        one, two = (await chat.say("go")).pending
+        async with bus.left_at(begun):
+            await chat.answer(one, "approve")
+        assert valid(chat)
+        assert (await chat.say("and now")).text == "fine"
+        contents = [message.content for message in chat.history() if isinstance(message, ToolMessage)]
+        assert contents[1] == '"seen"'
+        assert all('"code":"cancelled"' in contents[n] for n in (0, 2))
+        for each in (one, two):
+            with pytest.raises(ToolwireError, match="invalid_confirmation"):
+                await chat.answer(each, "approve")
+        assert ran == [1]
+        assert valid(chat)

@@ -44,8 +44,8 @@ def speaking(eager: Eager = "read_only", limits: Limits = DEFAULT_LIMITS, events
     return turn
 
 
-def tell(turn: StreamedTurn, *calls: ToolCall) -> list[OpenBatch | AddCall | None]:
-    return [turn.speak(CallSpoken(call, position)) for position, call in enumerate(calls)]
+def tell(turn: StreamedTurn, *calls: ToolCall) -> list[OpenBatch | AddCall]:
+    return [said for position, call in enumerate(calls) for said in turn.speak(CallSpoken(call, position))]
 
 
 def results(*calls: ToolCall) -> BatchEnded:
@@ -83,21 +83,21 @@ def test_the_first_call_opens_a_batch_and_the_end_closes_it() -> None:
 
 def test_calls_out_of_order_wait_for_the_end() -> None:
     turn = speaking()
-    assert turn.speak(CallSpoken(LATE, 1)) is None
+    assert turn.speak(CallSpoken(LATE, 1)) == ()
     assert turn.phase == Phase.COMPLETING
     tell(turn, READS)
-    assert turn.speak(CallSpoken(LATE, 0)) is None
-    assert turn.speak(CallSpoken(LATE, 2)) is None
+    assert turn.speak(CallSpoken(LATE, 0)) == ()
+    assert turn.speak(CallSpoken(LATE, 2)) == ()
     turn.step(Completed("", (READS, LATE)))
     assert turn.speaking is not None
     assert turn.speaking.rest == [AddCall("c.1.1", 1, LATE)]
-    assert turn.speak(CallSpoken(LATE, 1)) is None  # the model has ended
+    assert turn.speak(CallSpoken(LATE, 1)) == ()  # the model has ended
 
 
 @pytest.mark.parametrize("limits", [{"rounds": 1}, {"calls": 0}, {"calls_per_response": 0}])
 def test_nothing_is_opened_that_would_not_be_made(limits: Limits) -> None:
     turn = speaking(limits=limits)
-    assert tell(turn, READS, READS) == [None, None]
+    assert tell(turn, READS, READS) == []
     assert turn.phase == Phase.COMPLETING
 
 
@@ -123,6 +123,38 @@ def test_a_call_made_too_often_is_marked_and_counted_once() -> None:
     command = turn.step(Completed("", (READS, LATE, LATE)))
     assert isinstance(command, RunBatch)
     assert command.repeated == (1, 2)
+
+
+@pytest.mark.parametrize("calls", [(), (READS,), (LATE, READS), (WRITES, READS, LATE)], ids=len)
+def test_what_was_withdrawn_was_not_made(calls: tuple[ToolCall, ...]) -> None:
+    turn = speaking(limits={"same_call": 1})
+    tell(turn, READS, LATE)
+    turn.withdraw()
+    command = turn.step(Completed("", calls))
+    if calls:
+        assert isinstance(command, RunBatch)
+        assert command.repeated == tuple(range(3))[len(calls) - 1 :][: len(calls) > 1]
+    else:
+        assert isinstance(command, TurnEnded)
+
+
+def test_no_batch_is_opened_before_a_call_may_start() -> None:
+    turn = speaking()
+    again = ToolCall("v", "writes")
+    assert tell(turn, WRITES, again) == []
+    assert turn.phase == Phase.COMPLETING
+    opened, *added = turn.speak(CallSpoken(READS, 2))
+    assert opened == OpenBatch("c.1.1", WRITES, "read_only", limit=128, events=True)
+    assert added == [AddCall("c.1.1", 1, again), AddCall("c.1.1", 2, READS)]
+    assert turn.step(Completed("", (WRITES, again, READS))) == CloseBatch("c.1.1", 3)
+
+
+def test_where_no_call_may_start_the_end_decides_alone() -> None:
+    turn = speaking(limits={"same_call": 1})
+    assert tell(turn, WRITES, WRITES) == []
+    command = turn.step(Completed("", (WRITES, READS)))
+    assert isinstance(command, RunBatch)
+    assert (command.calls, command.repeated) == ((WRITES, READS), ())
 
 
 def test_what_was_withdrawn_goes_the_usual_way() -> None:
