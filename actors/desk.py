@@ -6,15 +6,12 @@ from typing import Any
 from ..protocol.confirmation import denied
 from ..protocol.envelope import NO_BYTES
 from ..protocol.failures import Failure, failed
-from ..protocol.policy import Policy
 from ..protocol.tools import ToolCall, ToolResult
 from ..runtime.context import Context, outside
-from ..runtime.deadline import Clock
 from ..runtime.tracing import Tracing
 from .dispatch import Dispatcher
 from .held import Held
 from .sending import Word
-from .warden import Warden
 
 UNSPENT = frozenset(
     {"invalid_arguments", "rate_limited", "circuit_open", "overloaded", "not_allowed", "timed_out", "unreachable"}
@@ -69,14 +66,3 @@ class Desk:
         if isinstance(waiting, Failure):
             return ToolResult("", "", None, waiting, 0)
         return ToolResult(waiting.call.id, waiting.call.name, None, denied(reason), 0)
-
-
-def desk(
-    policy: Policy | None, own: Dispatcher, other: Dispatcher, clock: Clock, tracing: Tracing, *, taint: bool
-) -> Desk:
-    """Let the dispatchers of a process go by `policy` and `taint`; what then waits for a person is run by `own`."""
-    held = Held(clock)
-    warden = None if policy is None else Warden(policy, clock)
-    for each in (own, other):
-        each.warden, each.hold, each.taint = warden, held.keep, taint
-    return Desk(held, own, tracing)

@@ -17,19 +17,45 @@ from ..protocol.messages import CallTool, CheckCall
 from ..protocol.references import Reference
 from ..protocol.tools import Mended, ToolCall, ToolResult
 from ..runtime.context import Context, Door
-from .catalogue import Catalogue, Entry
+from .catalogue import Entry
 from .context import of_call
-from .intake import Customs
-from .middleware import Around
-from .records import Records
-from .sending import Others, Sender, Targets, Word, numbers
-from .steps import Passage, Steps
-from .warden import Warden
+from .means import Means
+from .sending import Sender, Targets, Word, numbers
+from .steps import Passage
 
 STRANGERS = "the turn has read what strangers may have written"
 
-CALL_SECONDS = 30.0
-"""The time limit of a call whose tool names none."""
+
+class Going:
+    """One call on its way, as whoever made it sees it, and how often it was begun so far.
+
+    What stands around calls may let it go on several times, with changes; its attempts are counted all the same.
+    `number` is for what goes on first. `word` is what is to be said to its tool of a person's word.
+    """
+
+    __slots__ = ("_numbers", "attempts", "call", "context", "hear", "number", "word")
+
+    def __init__(
+        self, call: ToolCall, context: Context, hear: Callable[[Event], None] | None, word: Word | None
+    ) -> None:
+        self.call = call
+        self.context = context
+        self.hear = hear
+        self.word = word
+        self.number = next(numbers)
+        self.attempts = 0
+        self._numbers: dict[tuple[str, str], int] = {}
+
+    def number_for(self, name: str, arguments: str) -> int:
+        """The number for what goes on. With other arguments it has another: whoever knows a key refuses it for them."""
+        known = self._numbers.get((name, arguments))
+        if known is None:
+            known = self._numbers[name, arguments] = next(numbers) if self._numbers else self.number
+        return known
+
+
+Underway = dict[str, Going]
+"""The calls of somebody that went the longer way, by id: of one that is cut off, it tells how often it was begun."""
 
 
 class Dispatcher:
@@ -40,41 +66,19 @@ class Dispatcher:
     right here.
     """
 
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        validator: str | Door,
-        here: str,
-        others: Others | None = None,
-        call_seconds: float = CALL_SECONDS,
-        around: Around | None = None,
-        customs: Customs | None = None,
-        steps: Steps | None = None,
-        records: Records | None = None,
-    ) -> None:
-        self.catalogue = catalogue
+    def __init__(self, means: Means, validator: str | Door = "") -> None:
+        self.means = means
+        self.catalogue = means.catalogue
+        self.records = means.records
         self.validator = validator
-        self.sender = Sender(catalogue, here, others)
-        self.call_seconds = call_seconds
-        self.around = Around() if around is None else around
-        self.customs = Customs() if customs is None else customs
-        self.steps = Steps() if steps is None else steps
-        self.records = Records(catalogue) if records is None else records
-        self.executor: str | Door = ""
-        self.warden: Warden | None = None
-        self.taint = True
-        """Whether a person is asked before what can't be undone, once strangers were heard."""
-        self.hold: Callable[[ToolCall, ToolResult[Any], Context], None] | None = None
-        """Is told each call that may wait for a person, as it was asked for, and how it ended."""
-        self._cut: tuple[ToolCall, int] | None = None
-        """The call that was cut off last, and how often it had been tried."""
+        self.sender = Sender(means.catalogue, means.here, means.others)
 
     def seconds(self, name: str, asked: float | None) -> float:
         """The time limit of a call to `name`: what was asked, else what the tool says, else the default."""
         if asked is not None:
             return asked
         entry = self.catalogue.entry(name)
-        return self.call_seconds if entry is None or entry.spec.timeout is None else entry.spec.timeout
+        return self.means.seconds if entry is None or entry.spec.timeout is None else entry.spec.timeout
 
     async def run(
         self,
@@ -88,16 +92,17 @@ class Dispatcher:
         system = context.system
         began = system.clock()
         context.deadline = deadline = min(began + seconds, context.deadline)
-        result = None
+        result, underway = None, Underway()
         try:
             with system.scope() as scope:
                 system.alarms.set(scope, deadline)
                 try:
-                    result = await self.dispatch(call, call.text(), context, hear, word)
+                    result = await self.dispatch(call, call.text(), context, hear, word, underway)
                 finally:
                     system.alarms.unset(scope, deadline)
             if result is None:
-                result = await self.late(call, timed_out(call, deadline - began, system.clock() - began), context)
+                result = timed_out(call, deadline - began, system.clock() - began)
+                result = await self.late(call, result, context, underway)
         except BaseException:  # whoever called has left
             if self.records.wanted():
                 self.records.cancelled(call, call.text(), context.trail, system.clock() - began)
@@ -106,25 +111,27 @@ class Dispatcher:
             self.records.ended(result, call.text(), context.trail)
         return result
 
-    async def late(self, call: ToolCall, result: ToolResult[Any], context: Context) -> ToolResult[Any]:
+    async def late(
+        self, call: ToolCall, result: ToolResult[Any], context: Context, underway: Underway
+    ) -> ToolResult[Any]:
         """`result`, of a call that ran out of its time, after the handler for that, if there is one."""
-        cut, self._cut = self._cut, None
-        if cut is not None and cut[0] is call:
-            result = replace(result, attempts=cut[1])
+        going, means = underway.get(call.id), self.means
+        if going is not None:
+            result = replace(result, attempts=going.attempts)
         entry = self.catalogue.entry(call.name)
         if entry is not None and entry.spec.isolation:
             result = left_behind(result, entry.spec.isolation)
-        if not self.around.handlers.by_code:
+        if not means.around.handlers.by_code:
             return result
         message = CallTool(call.id, call.name, call.text())
-        own = of_call(context, message, self.executor)
-        result = await self.around.settled(result, own)
+        own = of_call(context, message, means.executor)
+        result = await means.around.settled(result, own)
         return replace(result, tainted=True) if own.tainted else result
 
     @property
     def foresees(self) -> Check | None:
         """What looks at the arguments of calls that wait for results. None where something else may change them yet."""
-        return None if self.around else self.foreseen
+        return None if self.means.around else self.foreseen
 
     def foreseen(self, call: ToolCall, arguments: Any, references: Sequence[Reference]) -> Failure | None:
         """Why a call can't be right, whatever its references bring; None if it may be, or nobody can tell."""
@@ -135,7 +142,12 @@ class Dispatcher:
             return None
         if entry is None or foresight is None:
             return None
-        return foresight.foresee(arguments, references, lenient=self.customs.is_lenient(entry.spec))
+        return foresight.foresee(arguments, references, lenient=self.means.customs.is_lenient(entry.spec))
+
+    def wary(self, name: str, word: Word | None) -> Word | None:
+        """`word`; else that a person is to be asked, if a call of that tool can't be undone: strangers were heard."""
+        spec = self.catalogue.spec(name)
+        return Word(STRANGERS) if word is None and (spec is None or spec.destructive) else word
 
     def dispatch(
         self,
@@ -144,118 +156,107 @@ class Dispatcher:
         context: Context,
         hear: Callable[[Event], None] | None,
         word: Word | None = None,
+        underway: Underway | None = None,
     ) -> Awaitable[ToolResult[Any]]:
         """Run one call to its end: exactly one result, whatever happens. Only a cancellation is raised.
 
-        `word` is what is to be said to its tool of a person's word.
+        `word` is what is to be said to its tool of a person's word; the call stands in `underway` if it goes the
+        longer way.
         """
-        around = self.around
-        if around.middlewares or around.handlers.by_code:
-            return self._kept(call, arguments, context, self._through(call, arguments, context, hear, word))
-        entry = self.catalogue.entries.get(call.name)
-        if entry is not None and entry.direct and word is None and self.warden is None:
-            return self.sender.send(call, arguments, (), entry, context, hear, next(numbers))
-        return self._kept(call, arguments, context, self._guarded(call, call, arguments, context, hear, word))
+        around = self.means.around
+        bare = not (around.middlewares or around.handlers.by_code)
+        if bare and word is None and self.means.warden is None:
+            entry = self.catalogue.entries.get(call.name)
+            if entry is not None and entry.direct:
+                return self.sender.send(call, arguments, entry, context, hear, next(numbers))
+        going = Going(call, context, hear, word)
+        if underway is not None:
+            underway[call.id] = going
+        coming = self._guarded(going, call, arguments, word) if bare else self._through(going, arguments)
+        return self._kept(going, arguments, coming)
 
-    async def _kept(
-        self, call: ToolCall, arguments: str, context: Context, coming: Awaitable[ToolResult[Any]]
-    ) -> ToolResult[Any]:
+    async def _kept(self, going: Going, arguments: str, coming: Awaitable[ToolResult[Any]]) -> ToolResult[Any]:
         """What is `coming` of a call, which is kept as it was asked for where a person has to be asked."""
         result = await coming
-        if result.failure is not None and self.hold is not None:
-            self.hold(ToolCall(call.id, call.name, arguments), result, context)
+        held = self.means.held
+        if result.failure is not None and held is not None:
+            held.keep(ToolCall(going.call.id, going.call.name, arguments), result, going.context)
         return result
 
-    async def _through(
-        self,
-        call: ToolCall,
-        arguments: str,
-        context: Context,
-        hear: Callable[[Event], None] | None,
-        word: Word | None,
-    ) -> ToolResult[Any]:
+    async def _through(self, going: Going, arguments: str) -> ToolResult[Any]:
         """Through everything that stands around calls. What that hears of strangers counts as if the tool had."""
+        call, context, means = going.call, going.context, self.means
         began = context.system.clock()
-        own = of_call(
-            context, CallTool(call.id, call.name, arguments, 1, hear is not None, next(numbers)), self.executor
-        )
+        message = CallTool(call.id, call.name, arguments, 1, going.hear is not None, going.number)
+        own = of_call(context, message, means.executor)
         asked = ToolCall(call.id, call.name, arguments, call.after)
         heard = False
 
         async def tool(changed: ToolCall) -> ToolResult[Any]:
             nonlocal heard
             heard = heard or own.tainted
-            said = word
-            if changed is not asked and self.taint and (heard or context.whose().tainted):
-                said = self.wary(changed.name, word)
-            result = await self._guarded(call, changed, changed.text(), context, hear, said)
+            word = going.word
+            if changed is not asked and means.taint and (heard or context.whose().tainted):
+                word = self.wary(changed.name, word)
+            result = await self._guarded(going, changed, changed.text(), word)
             heard = heard or result.tainted
             return result
 
-        result = await self.around.run(asked, own, tool)
+        result = await means.around.run(asked, own, tool)
         return replace(result, seconds=context.system.clock() - began, tainted=result.tainted or own.tainted)
 
-    def wary(self, name: str, word: Word | None) -> Word | None:
-        """`word`; else that a person is to be asked, if a call of that tool can't be undone: strangers were heard."""
-        spec = self.catalogue.spec(name)
-        return Word(STRANGERS) if word is None and (spec is None or spec.destructive) else word
-
-    async def _guarded(
-        self,
-        asked: ToolCall,
-        call: ToolCall,
-        arguments: str,
-        context: Context,
-        hear: Callable[[Event], None] | None,
-        word: Word | None,
-    ) -> ToolResult[Any]:
+    async def _guarded(self, going: Going, call: ToolCall, arguments: str, word: Word | None) -> ToolResult[Any]:
         """If the policy lets it. Nothing that stands around calls can change what is judged here."""
-        warden = self.warden
+        warden = self.means.warden
         if warden is None:
-            return await self._carefully(asked, call, arguments, context, hear, word)
-        entered = warden.enter(call.name, context, confirmed=word is not None and bool(word.token))
+            return await self._carefully(going, call, arguments, word)
+        entered = warden.enter(call.name, going.context, confirmed=word is not None and bool(word.token))
         if isinstance(entered, Failure):
             return ToolResult(call.id, call.name, None, entered, 0)
         try:
-            return await self._carefully(asked, call, arguments, context, hear, wanted(word, entered.confirm))
+            return await self._carefully(going, call, arguments, wanted(word, entered.confirm))
         finally:
             warden.leave(entered)
 
-    async def _carefully(
-        self,
-        asked: ToolCall,
-        call: ToolCall,
-        arguments: str,
-        context: Context,
-        hear: Callable[[Event], None] | None,
-        word: Word | None,
-    ) -> ToolResult[Any]:
-        """The longer way: `call`, for which `asked` may stand outside, is checked, and then what its tool asks for."""
-        clock = context.system.clock
+    async def _carefully(self, going: Going, call: ToolCall, arguments: str, word: Word | None) -> ToolResult[Any]:
+        """The longer way: the arguments are checked, and then what the tool asks for is done."""
+        clock = going.context.system.clock
         began = clock()
         mended: tuple[Mended, ...] = ()
+        number = going.number_for(call.name, arguments)
         entry = self.catalogue.entry(call.name)
         try:
             if entry is None and self.sender.others is not None:
                 await self.sender.others.settle()
                 entry = self.catalogue.entry(call.name)
             if entry is not None and entry.instances != [self.sender.here]:
-                arguments, mended = await self._checked(entry, arguments, context)
+                arguments, mended = await self._checked(entry, arguments, going.context)
         except ToolwireError as error:
             return ToolResult(call.id, call.name, None, error.failure, 0, clock() - began)
         if word is not None or entry is None or entry.spec.direct:  # a person's word is for one run, of this very call
-            targets = None if word is None or not word.token else issued(word.token, entry)
-            if targets == []:
-                return ToolResult(call.id, call.name, None, refused("the process that asked for it is gone"), 0)
-            number = next(numbers)
-            return await self.sender.send(call, arguments, mended, entry, context, hear, number, 0, targets, word)
-        passage = Passage(call, arguments, mended, entry, context, hear, next(numbers), self.sender)
-        try:
-            result = await self.steps.run(passage)
-        except BaseException:  # a cancellation: maybe its time limit, and then `late` is asked
-            self._cut = asked, passage.attempts
-            raise
-        return replace(result, seconds=clock() - began)
+            result = await self._once(going, call, arguments, entry, number, word)
+        else:
+            passage = Passage(call, arguments, entry, going.context, going.hear, number, self.sender)
+            passage.attempts = going.attempts
+            try:
+                result = await self.means.steps.run(passage)
+            finally:
+                going.attempts = passage.attempts
+        return replace(result, seconds=clock() - began, mended=mended + result.mended)
+
+    async def _once(
+        self, going: Going, call: ToolCall, arguments: str, entry: Entry | None, number: int, word: Word | None
+    ) -> ToolResult[Any]:
+        """The longer way of a call about which nothing is done, or a person said something."""
+        targets = None if word is None or not word.token else issued(word.token, entry)
+        if targets == []:
+            return ToolResult(call.id, call.name, None, refused("the process that asked for it is gone"), 0)
+        before = going.attempts
+        going.attempts += 1
+        context, hear = going.context, going.hear
+        result = await self.sender.send(call, arguments, entry, context, hear, number, before, targets, word)
+        going.attempts = max(going.attempts, result.attempts)
+        return result
 
     async def _checked(self, entry: Entry, arguments: str, context: Context) -> tuple[str, tuple[Mended, ...]]:
         """The arguments as they are to be sent, and what was changed in them.
@@ -265,7 +266,7 @@ class Dispatcher:
         if self.validator:
             checked = await context.ask(self.validator, CheckCall(entry.spec.name, arguments))
             return checked.arguments or arguments, checked.mended
-        understood = self.customs.understood(entry.spec, entry.checker, arguments)
+        understood = self.means.customs.understood(entry.spec, entry.checker, arguments)
         return (arguments, ()) if understood is None else (understood.text, understood.mended)
 
 

@@ -19,7 +19,7 @@ from ..runtime.tracing import Tracing
 from .artifact_reader import whole
 from .artifacts import Artifacts
 from .batch import PENDING, Batch
-from .dispatch import Dispatcher
+from .dispatch import Dispatcher, Underway
 from .sending import Word
 
 
@@ -38,6 +38,7 @@ class Errand:
         "_spent",
         "_stand",
         "_trail",
+        "_underway",
         "_waiting",
         "artifacts",
         "context",
@@ -71,6 +72,7 @@ class Errand:
         self._held: dict[str, int] = {}
         self._waiting: dict[int, ToolResult[Any]] = {}
         self._spent: set[str] = set()
+        self._underway = Underway()
         self._stand: Sequence[ToolResult[Any] | None] = ()
         self._batch: Batch | None = None
         self.plan = self._planned(message) if isinstance(message, RunBatch) else self._opened(message)
@@ -227,13 +229,13 @@ class Errand:
         if self._begun is not None:
             self._begun[call.id] = arguments
         context = Context(outer.system, min(deadline, outer.deadline), outer.depth, outer.path, outer.trail)
-        if self._batch is not None and self._batch.tainted and self.dispatcher.taint:
+        if self._batch is not None and self._batch.tainted and self.dispatcher.means.taint:
             context.trail = self._tainted_trail()
             word = self.dispatcher.wary(call.name, word)
         if self.traced:
             running: Awaitable[ToolResult[Any]] = self._traced(position, arguments, context, word)
         else:
-            running = self.dispatcher.dispatch(call, arguments, context, hear, word)
+            running = self.dispatcher.dispatch(call, arguments, context, hear, word, self._underway)
         needed = self.message.references and self.plan.needed(position)
         return self._supplied(position, running, context) if needed else running
 
@@ -258,11 +260,11 @@ class Errand:
         call, waits = self.plan.calls[position], self.plan.waits(position)
         dispatch = self.dispatcher.dispatch
         with self.tracing.call(call, context, len(waits.needs), len(waits.order)) as span:
-            return span.ended(await dispatch(call, arguments, context, self.hear, word))
+            return span.ended(await dispatch(call, arguments, context, self.hear, word, self._underway))
 
     async def late(self, call: ToolCall, result: ToolResult[Any]) -> ToolResult[Any]:
         """What is done about a call that ran out of its time."""
-        return await self.dispatcher.late(call, result, self.context)
+        return await self.dispatcher.late(call, result, self.context, self._underway)
 
     def _started(self, position: int, arguments: str) -> CallStarted:
         calls, waits = self.plan.calls, self.plan.waits(position)

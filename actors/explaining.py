@@ -41,7 +41,7 @@ def refusal(call: ToolCall, dispatcher: Dispatcher, *, references: bool) -> Fail
     if references and mentions(text) and not isinstance(parse(text), Failure):
         return entry.check()  # the plan looks at the rest
     try:
-        dispatcher.customs.understood(entry.spec, entry.checker, text)
+        dispatcher.means.customs.understood(entry.spec, entry.checker, text)
     except ToolwireError as error:
         return error.failure
     return None

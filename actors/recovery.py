@@ -67,8 +67,7 @@ class Recovery:
             if failure.effect != "none" and not spec.repeatable:
                 return replace(result, failure=advised(failure, f"arguments that may be right: {corrected.arguments}"))
             call = corrected
-            again = await following(call)
-            result = replace(again, attempts=result.attempts + again.attempts)
+            result = await following(call)
         return result
 
     def attach(self, tools: Mapping[str, ToolSpec], tracing: Tracing) -> None:

@@ -11,7 +11,7 @@ from ..protocol.envelope import NO_BYTES
 from ..protocol.events import Event
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallEnded, CallTool
-from ..protocol.tools import Mended, ToolCall, ToolResult
+from ..protocol.tools import ToolCall, ToolResult
 from ..runtime.border import speakable
 from ..runtime.context import Context, Door, cut_off
 from .catalogue import Catalogue, Entry
@@ -61,7 +61,6 @@ class Sender:
         self,
         call: ToolCall,
         arguments: str,
-        mended: tuple[Mended, ...],
         entry: Entry | None,
         context: Context,
         hear: Callable[[Event], None] | None,
@@ -72,8 +71,7 @@ class Sender:
     ) -> ToolResult[Any]:
         """One attempt, or several: until somebody has answered who may have run it. Only a cancellation is raised.
 
-        `before` are the attempts that were begun already; `targets` whom to ask, where that is decided. `mended` is
-        what was changed in the arguments so far.
+        `before` are the attempts that were begun already; `targets` whom to ask, where that is decided.
         """
         clock = context.system.clock
         began = clock()
@@ -91,7 +89,7 @@ class Sender:
             except ToolwireError as error:
                 failure = error.failure
             else:
-                made = result(call, ended, attempts, clock() - began, mended)
+                made = result(call, ended, attempts, clock() - began)
                 trusted = entry is not None and not (entry.spec.untrusted or ended.tainted)
                 return made if trusted else replace(made, tainted=True)
             if instance and instance != self.here:
@@ -143,10 +141,8 @@ def another(failure: Failure, entry: Entry | None) -> bool:
     return failure.code == "worker_lost" and entry is not None and entry.spec.repeatable
 
 
-def result(
-    call: ToolCall, ended: CallEnded, attempts: int, seconds: float, mended: tuple[Mended, ...] = ()
-) -> ToolResult[Any]:
-    """What a worker answered, as the result of the call. `mended` is what was changed before it was sent there."""
+def result(call: ToolCall, ended: CallEnded, attempts: int, seconds: float) -> ToolResult[Any]:
+    """What a worker answered, as the result of the call."""
     failure = ended.failure
     if ended.content is None and failure is None:
         failure = failed("invalid_result", "the worker answered neither a result nor a failure", "maybe")
@@ -158,7 +154,7 @@ def result(
         attempts,
         seconds,
         ended.worker,
-        mended + ended.mended,
+        ended.mended,
         ended.queued,
         ended.ran,
         artifact=ended.artifact,

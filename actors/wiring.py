@@ -23,39 +23,33 @@ from ..protocol.sanitizers import Sanitizer
 from ..protocol.subjects import KINDS
 from ..protocol.tools import Artifact, ToolCall, ToolResult, typed
 from ..runtime.bus import BusError, open_bus
-from ..runtime.context import Context, Door, outside, reached
+from ..runtime.context import Context, outside, reached
 from ..runtime.system import ActorSystem
 from ..runtime.threads import Abandoned
 from ..runtime.tracing import Tracing
 from .agent import Agent
 from .artifact_reader import read_whole
-from .artifacts import ROOM, ArtifactActor, Artifacts
+from .artifacts import ROOM, Artifacts
 from .audit import Sink
 from .catalogue import Catalogue
 from .chat import Chat
 from .confirmations import Confirmations, key_of
-from .conversation import House
 from .conversations import Conversations, told
-from .desk import desk
+from .crew import crew
 from .directory import Directory
-from .dispatch import CALL_SECONDS, Dispatcher
-from .executor import Executor
 from .explaining import explained
 from .handlers import Handler
 from .intake import Customs
-from .middleware import Around, Middleware
+from .means import CALL_SECONDS, Means
+from .middleware import Middleware
 from .models.contract import Model
 from .options import RUNTIME
 from .records import Records
-from .selector import Selector
-from .selectors import Keyword
 from .sending import encoded, encoded_all
 from .services import Services
 from .serving import Served
-from .steps import Steps
 from .tool import Tool
 from .tool_actor import Workshop
-from .validator import Validator
 
 T = TypeVar("T")
 
@@ -117,24 +111,20 @@ class Runtime:
         self.system = ActorSystem(bus, namespace=namespace, local=kinds)
         self.tools = Catalogue(lambda name, instance: self.system.door("tool", name, instance), bus.instance)
         self.tracing = Tracing(tracer_provider)
-        self._call_seconds = call_seconds
-        self._customs = Customs(lenient, repair == "on")
+        records = Records(self.tools, history, audit, strict=audit_strict)
+        self._means = Means(self.tools, bus.instance, records, seconds=call_seconds, taint=taint)
+        self._means.customs = Customs(lenient, repair == "on")
         self._key = key_of(secret)
         self._policy = policy
-        self._taint = taint
         self._directory: Directory | None = None
         self._services: Services
         self._conversations: Conversations
-        self._executor: str | Door = ""
-        self._around = Around()
         self._artifacts = Artifacts(bus.instance, artifact_bytes)
-        parts = (threads, result_bytes, self._customs, self._artifacts, processes)
+        parts = (threads, result_bytes, self._means.customs, self._artifacts, processes)
         self._workshop = Workshop(bus.instance, "", *parts)
-        self._workshop.handlers = self._around.handlers
-        self._steps = Steps()
-        self._records = Records(self.tools, history, audit, strict=audit_strict)
+        self._workshop.handlers = self._means.around.handlers
         if audit_strict:
-            self._around.middlewares.append(self._records.place)
+            self._means.around.middlewares.append(records.place)
         self._numbers = count(1)
 
     def __repr__(self) -> str:
@@ -150,7 +140,7 @@ class Runtime:
     @property
     def history(self) -> tuple[CallRecord, ...]:
         """The records of the latest calls that were made from here, the latest last; as many as `history=` says."""
-        return tuple(self._records.latest)
+        return tuple(self._means.records.latest)
 
     async def __aenter__(self) -> Self:
         await self._workshop.__aenter__()
@@ -165,12 +155,12 @@ class Runtime:
         with reached():
             await self.system.__aenter__()
         try:
-            await self._records.open(self.system.tasks)
+            await self._means.records.open(self.system.tasks)
             with reached():
                 await self._furnish()
         except BaseException as error:
             await self.system.__aexit__(type(error), error, error.__traceback__)
-            await self._records.close()
+            await self._means.records.close()
             raise
 
     async def __aexit__(
@@ -187,7 +177,7 @@ class Runtime:
             finally:
                 with anyio.move_on_after(LEAVING, shield=True):
                     await self._conversations.close()
-                await self._records.close()
+                await self._means.records.close()
 
     async def _furnish(self) -> None:
         """Spawn the actors that every runtime has of its own."""
@@ -197,21 +187,12 @@ class Runtime:
         if self.url != "memory://":  # where nobody else can be
             directory = self._directory = Directory(system, self.tools)
             await directory.start()
-        around = self._around
-        seconds, customs = self._call_seconds, self._customs
-        steps, records = self._steps, self._records
-        self.tools.tell(steps.cache)
-        self._dispatcher = Dispatcher(self.tools, "", instance, directory, seconds, around, customs, steps, records)
-        await system.spawn(Validator(self.tools, customs), system.address("validator", instance))
-        door = system.door("validator", instance)
-        dispatcher = Dispatcher(self.tools, door, instance, directory, seconds, around, customs, steps, records)
-        await system.spawn(ArtifactActor(self._artifacts), system.address("artifact", instance))
-        await system.spawn(Executor(dispatcher, self.tracing, self._artifacts), system.address("executor", instance))
-        await system.spawn(Selector(self.tools, Keyword(), instance), system.address("selector", instance))
-        executor = self._executor = system.door("executor", instance)
-        dispatcher.executor = self._dispatcher.executor = executor
-        self._desk = desk(self._policy, self._dispatcher, dispatcher, system.clock, self.tracing, taint=self._taint)
-        house = House(system.door("selector", instance), executor, self.tools, self.tracing)
+        self._means.others = directory
+        self.tools.tell(self._means.steps.cache)
+        self._dispatcher, self._desk, house = await crew(
+            system, self._means, self._policy, self.tracing, self._artifacts
+        )
+        executor = self._means.executor
         workshop = self._workshop
         workshop.executor = executor
         workshop.confirmations = Confirmations(instance, system.clock, self._key)
@@ -252,7 +233,7 @@ class Runtime:
             attach = getattr(middleware, "attach", None)
             if attach is not None:
                 attach(self.tools, self.tracing)
-            self._around.middlewares.append(middleware)
+            self._means.around.middlewares.append(middleware)
 
     def on_error(self, key: type[BaseException] | str, handler: Handler) -> None:
         """Call `handler` for an exception type (raised by tools served here) or a failure code (of calls from here).
@@ -260,7 +241,7 @@ class Runtime:
         What it returns decides: None changes nothing, a Failure takes the place of the one there was, anything else
         is the result of the call after all. Raises Misuse for a key that is neither.
         """
-        self._around.handlers.on(key, handler)
+        self._means.around.handlers.on(key, handler)
 
     def sanitize(self, key: str | type, sanitizer: Sanitizer) -> None:
         """Do `sanitizer` to every parameter of that name, or of that type, of the tools that are served here.
@@ -268,7 +249,7 @@ class Runtime:
         It is given the value, decoded, and gives the one to use; it refuses by raising ValueError, or ToolError, with a
         sentence. A tool that was called before keeps what it had.
         """
-        self._customs.sanitizers.add(key, sanitizer)
+        self._means.customs.sanitizers.add(key, sanitizer)
 
     async def discover(self) -> Catalogue:
         """The tools in reach, once whoever is on the bus has had the time to announce its own."""
@@ -293,7 +274,7 @@ class Runtime:
         call, failure = encoded(ToolCall(f"call_{next(self._numbers)}", name, dict(arguments or {})))
         result: ToolResult[Any]
         if failure is not None:
-            result = self._records.noted(ToolResult(call.id, name, None, failure, 0), self.system.trail)
+            result = self._means.records.noted(ToolResult(call.id, name, None, failure, 0), self.system.trail)
         elif self.tracing.listens():
             result = (await self._batch((call,), timeout, ids=False))[0]
         else:  # one call on nobody's behalf needs no plan: it goes its way from here
@@ -337,7 +318,7 @@ class Runtime:
     ) -> tuple[ToolResult[Any], ...]:
         context = self._context()
         try:
-            return (await context.ask(self._executor, RunBatch(calls, ids, ids, timeout=timeout))).results
+            return (await context.ask(self._means.executor, RunBatch(calls, ids, ids, timeout=timeout))).results
         except ToolwireError as error:
             return tuple(ToolResult(call.id, call.name, None, error.failure, 0) for call in calls)
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ...protocol.events import CallProgress, Event
 from ...protocol.failures import Failure
-from ...protocol.tools import Mended, ToolCall, ToolResult
+from ...protocol.tools import ToolCall, ToolResult
 from ...runtime.context import Context
 from ..catalogue import Entry
 from ..sending import Sender, Targets
@@ -23,13 +23,12 @@ class Passage:
     serves it by then.
     """
 
-    __slots__ = ("arguments", "attempts", "call", "context", "entry", "hear", "hedged", "mended", "number", "sender")
+    __slots__ = ("arguments", "attempts", "call", "context", "entry", "hear", "hedged", "number", "sender")
 
     def __init__(
         self,
         call: ToolCall,
         arguments: str,
-        mended: tuple[Mended, ...],
         entry: Entry,
         context: Context,
         hear: Callable[[Event], None] | None,
@@ -38,7 +37,6 @@ class Passage:
     ) -> None:
         self.call = call
         self.arguments = arguments
-        self.mended = mended
         self.entry = entry
         self.context = context
         self.hear = hear
@@ -53,7 +51,7 @@ class Passage:
         self.attempts += 1
         entry = self.sender.catalogue.entry(self.call.name)
         result = await self.sender.send(
-            self.call, self.arguments, self.mended, entry, context, self.hear, self.number, before, targets
+            self.call, self.arguments, entry, context, self.hear, self.number, before, targets
         )
         self.attempts = max(self.attempts, result.attempts)
         return result

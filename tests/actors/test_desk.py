@@ -243,7 +243,7 @@ async def test_who_said_yes_in_vain_may_say_it_again(runtime: Runtime) -> None:
         await runtime.confirm(asked)
     assert scope.cancelled_caught
     assert mail.sent == []
-    runtime._around.middlewares.remove(gone)
+    runtime._means.around.middlewares.remove(gone)
     assert (await runtime.confirm(asked)).value == "hello"
     assert code(await runtime.confirm(asked)) == "invalid_confirmation"
     assert mail.sent == ["hello"]
@@ -269,7 +269,7 @@ async def test_the_one_that_waited_longest_is_forgotten_where_too_many_wait() ->
     async with Runtime() as runtime:
         await runtime.serve(Mail())
         held = runtime._desk.held = Held(runtime.system.clock, most=2)
-        runtime._dispatcher.hold = held.keep
+        runtime._means.held = held
         first, second, third = [token(await runtime.call("send", {"text": text})) for text in "abc"]
         assert len(held) == 2
         assert code(await runtime.confirm(first)) == "invalid_confirmation"

@@ -7,6 +7,8 @@ import pytest
 
 from toolwire.actors.catalogue import Catalogue
 from toolwire.actors.dispatch import Dispatcher
+from toolwire.actors.means import Means
+from toolwire.actors.records import Records
 from toolwire.actors.validator import Validator
 from toolwire.protocol.failures import Failure, ToolwireError, failed
 from toolwire.protocol.messages import CallEnded, CallTool
@@ -30,7 +32,7 @@ class Yard:
         self.catalogue = Catalogue(lambda name, instance: system.address("tool", name, instance))
         self.settled = 0
         self.looked = 0
-        self.dispatcher = Dispatcher(self.catalogue, "validator", HERE, self)
+        self.dispatcher = Dispatcher(Means(self.catalogue, HERE, Records(self.catalogue), self), "validator")
 
     async def settle(self) -> None:
         self.settled += 1
@@ -244,7 +246,7 @@ async def test_a_bus_that_is_cut_off_says_nothing_of_who_serves() -> None:
         there = Yard(system)
         for instance in ("one", "two"):
             there.catalogue.add(ToolSpec("t", read_only=True), instance)
-        result = await Dispatcher(there.catalogue, "", HERE, there).dispatch(CALL, "{}", system.context(), None)
+        result = await Dispatcher(there.dispatcher.means).dispatch(CALL, "{}", system.context(), None)
         assert result.failure is not None
         assert (result.failure.code, result.failure.message) == ("unreachable", "the broker takes nothing")
         assert result.attempts == len(asked) == 1

@@ -37,7 +37,7 @@ CALLS = (
 
 async def answered(runtime: Runtime, token: str, *, approved: bool = True) -> bool:
     asked = AnswerCall("batch", Decision(token, approved))
-    return (await runtime.system.context().ask(runtime._executor, asked)).known
+    return (await runtime.system.context().ask(runtime._means.executor, asked)).known
 
 
 async def test_held_released_and_at_its_end() -> None:
@@ -51,7 +51,7 @@ async def test_held_released_and_at_its_end() -> None:
         async def run() -> None:
             where.set("inside")
             batch = RunBatch(CALLS, references=True, events=True, name="batch")
-            ended.append(await runtime.system.context().ask(runtime._executor, batch, hear=heard.append))
+            ended.append(await runtime.system.context().ask(runtime._means.executor, batch, hear=heard.append))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
@@ -80,14 +80,14 @@ async def test_run_again_with_what_stands_and_what_was_decided() -> None:
     async with Runtime() as runtime:
         await runtime.serve(risky, gated)
         context = runtime.system.context()
-        ended = await context.ask(runtime._executor, RunBatch(calls, name="batch"))
+        ended = await context.ask(runtime._means.executor, RunBatch(calls, name="batch"))
         first, second, third = ended.results
         assert first.failure is not None
         assert third.failure is not None
         decisions = {0: Decision(first.failure.details["token"], approved=True)}
         heard: list[Event] = []
         batch = RunBatch(calls, events=True, name="batch", ended=(None, second, third), decisions=decisions)
-        again = await context.ask(runtime._executor, batch, hear=heard.append)
+        again = await context.ask(runtime._means.executor, batch, hear=heard.append)
         assert again.results[0].content == '"1 from outside"'
         assert again.results[1:] == (second, third)  # as they were, with the token that a person has seen
         assert [type(event) for event in heard] == [CallFinished]
@@ -107,7 +107,7 @@ async def test_a_token_is_asked_for_once() -> None:
         decisions = {0: Decision("same", approved=True)}
         batch = RunBatch(CALLS[:1], events=True, name="batch", ended=(None,), decisions=decisions)
         heard: list[Event] = []
-        ended = await runtime.system.context().ask(runtime._executor, batch, hear=heard.append)
+        ended = await runtime.system.context().ask(runtime._means.executor, batch, hear=heard.append)
         assert len(asked) == 1
         assert [result.failure and result.failure.code for result in ended.results] == ["confirmation_required"]
         assert [type(event) for event in heard] == [CallFinished]

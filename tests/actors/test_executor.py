@@ -52,7 +52,7 @@ async def run(runtime: Runtime, calls: list[ToolCall], **options: Any) -> tuple[
     """What a conversation would hear."""
     heard: list[Event] = []
     asked = RunBatch(tuple(calls), events=True, **options)
-    ended = await runtime.system.context().ask(runtime._executor, asked, hear=heard.append)
+    ended = await runtime.system.context().ask(runtime._means.executor, asked, hear=heard.append)
     assert isinstance(ended, BatchEnded)
     finished = [event.result.id for event in heard if isinstance(event, CallFinished)]
     started = [event.id for event in heard if isinstance(event, CallStarted)]
@@ -179,7 +179,7 @@ class Opened:
 
     def __init__(self, runtime: Runtime, tasks: anyio.abc.TaskGroup, opening: OpenBatch) -> None:
         self.ask = runtime.system.context().ask
-        self.executor = runtime._executor
+        self.executor = runtime._means.executor
         self.opening = opening
         self.ended: BatchEnded | None = None
         self.over = anyio.Event()
@@ -224,7 +224,7 @@ async def test_an_open_batch_may_be_asked_for_before_it_is_there() -> None:
         ask, added = runtime.system.context().ask, []
 
         async def add() -> None:
-            added.append(await ask(runtime._executor, AddCall("b", 1, B)))
+            added.append(await ask(runtime._means.executor, AddCall("b", 1, B)))
 
         tasks.start_soon(add)
         await anyio.wait_all_tasks_blocked()

@@ -6,7 +6,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from toolwire import CallFailed, Context, Failure, Misuse, Runtime, ToolCall, ToolResult, scripted, tool
+from toolwire import CallFailed, Context, Failure, Misuse, Retry, Runtime, ToolCall, ToolResult, scripted, tool
 from toolwire.actors.middleware import Next
 
 pytestmark = pytest.mark.anyio
@@ -174,3 +174,59 @@ async def test_a_connection_that_fails_may_be_tried_again() -> None:
         result = await runtime.call(dial)
         assert result.failure is not None
         assert result.failure.retryable
+
+
+async def test_a_call_that_is_let_on_several_times_is_one_call() -> None:
+    seen: list[tuple[str, int]] = []
+
+    @tool(idempotent=True)
+    async def book(room: str, context: Context) -> str:
+        seen.append((context.idempotency_key, context.attempt))
+        return room
+
+    async def often(call: ToolCall, context: Context, following: Next) -> ToolResult[Any]:
+        seen.append((context.idempotency_key, context.attempt))
+        await following(call)
+        await following(replace(call, arguments={"room": "13"}))
+        return await following(call)
+
+    async with Runtime() as runtime:
+        await runtime.serve(book)
+        runtime.use(often)
+        first = await runtime.call(book, {"room": "12"})
+        second = await runtime.call(book, {"room": "12"})
+    assert (first.attempts, second.attempts) == (3, 3)
+    assert [attempt for _, attempt in seen] == [1, 1, 2, 3] * 2
+    keys = [key for key, _ in seen]
+    assert keys[0] == keys[1] == keys[3] != keys[2]  # a key is refused for other arguments than it was first seen with
+    assert keys[4] == keys[5] == keys[7] != keys[6]
+    assert len(set(keys)) == 4
+
+
+async def test_attempts_are_counted_where_calls_that_ran_out_of_time_take_long_to_leave() -> None:
+    @tool(idempotent=True, timeout=0.03, retries=Retry(1, codes=("failed",)))
+    async def stuck(n: int, context: Context) -> int:
+        if context.attempt <= n:
+            raise OSError("not yet")
+        await anyio.sleep_forever()
+        return n
+
+    async def tidy(call: ToolCall, context: Context, following: Next) -> ToolResult[Any]:
+        try:
+            return await following(call)
+        finally:
+            left.append(call.id)
+            if len(left) == 2:
+                both.set()
+            with anyio.CancelScope(shield=True):
+                await both.wait()
+
+    left: list[str] = []
+    both = anyio.Event()
+    async with Runtime() as runtime:
+        runtime._means.steps.retries.draw = lambda: 0.0
+        await runtime.serve(stuck)
+        runtime.use(tidy)
+        results = await runtime.call_many([ToolCall("a", "stuck", {"n": 1}), ToolCall("b", "stuck", {"n": 0})])
+    assert [result.failure and result.failure.code for result in results] == ["timed_out", "timed_out"]
+    assert [result.attempts for result in results] == [2, 1]

@@ -67,7 +67,7 @@ async def test_a_name_that_a_model_made_up_takes_no_room_and_forges_no_line(capl
 async def test_without_being_asked_nothing_is_kept() -> None:
     async with Runtime() as runtime:
         await runtime.serve(greet)
-        assert not runtime._records.wanted()
+        assert not runtime._means.records.wanted()
         await runtime.call("greet", {"name": "Ada"})
         assert runtime.history == ()
     with pytest.raises(Misuse, match="history"):
@@ -162,7 +162,7 @@ async def test_content_is_told_if_asked_for_but_no_secret(tmp_path: Path) -> Non
 async def test_strict_calls_wait_for_their_record(tmp_path: Path) -> None:
     sink = Sqlite(tmp_path / "rows")
     async with Runtime(audit=[sink], audit_strict=True) as runtime:
-        runtime._records.writers[0].most = 2
+        runtime._means.records.writers[0].most = 2
         await runtime.serve(greet)
         results = await runtime.call_many([ToolCall(str(n), "greet", '{"name":"Ada"}') for n in range(50)])
     assert all(result.ok for result in results)

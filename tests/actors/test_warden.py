@@ -141,7 +141,7 @@ async def test_no_more_than_so_many_run_at_once_and_each_place_comes_back() -> N
                     tasks.cancel_scope.cancel()
                 else:
                     let_go.set()
-        warden = runtime._dispatcher.warden
+        warden = runtime._means.warden
         assert warden is not None
         assert warden._running == {}
         assert [code(each) for each in results] == ["", ""]
@@ -161,7 +161,7 @@ async def test_a_confirmed_call_of_a_tool_that_is_denied_by_then_does_not_run() 
     async with under(Rule(confirm="delete")) as runtime:
         failure = (await runtime.call(delete)).failure
         assert failure is not None
-        warden = runtime._dispatcher.warden
+        warden = runtime._means.warden
         assert warden is not None
         warden.policy, before = Policy(Rule(deny="delete")), warden.policy
         assert code(await runtime.confirm(failure.details["token"])) == "not_allowed"
@@ -173,7 +173,7 @@ def test_nobody_who_came_long_ago_is_remembered() -> None:
     async def main() -> None:
         async with Runtime(policy=Policy(Rule(rate="1/s", per="caller"))) as runtime:
             await runtime.serve(get)
-            warden = runtime._dispatcher.warden
+            warden = runtime._means.warden
             assert warden is not None
             meter = warden._meters[0]
             meter._keys = 10

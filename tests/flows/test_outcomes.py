@@ -113,3 +113,31 @@ async def test_a_slow_worker_is_overtaken_by_another_and_told_to_stop(shared_bus
     assert (result.value, result.hedged, result.attempts) == (second, True, 2)
     assert {first, second} == {"one", "two"}
     assert key == other
+
+
+async def test_who_shares_a_result_is_told_of_changes_in_its_own_arguments_alone(shared_bus: Any) -> None:
+    begun, going = anyio.Event(), anyio.Event()
+
+    async def look(n: int) -> int:
+        """Wait until both have come."""
+        begun.set()
+        await going.wait()
+        return n
+
+    results: list[ToolResult[Any]] = []
+    async with shared_bus.open(tool(look, read_only=True, share=True, cache=60.0)), shared_bus.open() as host:
+        await served(host, "look", 1)
+
+        async def batch() -> None:
+            calls = [ToolCall("a", "look", {"n": "5"}), ToolCall("b", "look", {"n": 5})]
+            results.extend(await host.call_many(calls))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(batch)
+            await begun.wait()
+            await anyio.wait_all_tasks_blocked()
+            going.set()
+        results += [await host.call("look", {"n": 5}), await host.call("look", {"n": "5"})]
+    assert sorted(result.shared for result in results[:2]) == [False, True]  # the first to be checked runs
+    assert [result.cached for result in results] == [False, False, True, True]
+    assert [result.repaired for result in results] == [True, False, False, True]

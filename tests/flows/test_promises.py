@@ -129,7 +129,7 @@ async def test_3_what_may_have_run_is_run_again_only_where_that_does_no_harm(
         raise ToolError("the line went dead", retry=True)
 
     async with bus.open(pays) as runtime:
-        runtime._steps.retries.draw = lambda: 0.0
+        runtime._means.steps.retries.draw = lambda: 0.0
         result = await runtime.call("pays")
         assert (result.failure.effect, result.attempts) == ("maybe", times)
     assert len(keys) == times

@@ -86,14 +86,14 @@ async def test_a_tool_that_is_gone_takes_its_results_along() -> None:
     async with Runtime() as runtime:
         served = await runtime.serve(kept(Counted()))
         await runtime.call("look")
-        assert len(runtime._steps.cache.kept) == 1
+        assert len(runtime._means.steps.cache.kept) == 1
         await served.stop()
-        assert len(runtime._steps.cache.kept) == 0
+        assert len(runtime._means.steps.cache.kept) == 0
 
 
 async def test_it_keeps_no_more_than_it_has_room_for() -> None:
     async with Runtime() as runtime:
-        steps = runtime._dispatcher.steps = Steps(most=2)
+        steps = runtime._means.steps = Steps(most=2)
         await runtime.serve(kept(Counted()))
         for city in ("a", "b", "c"):
             await runtime.call("look", {"city": city})

@@ -10,6 +10,8 @@ from trio.testing import MockClock
 from toolwire import Context, Runtime, tool
 from toolwire.actors.catalogue import Catalogue
 from toolwire.actors.dispatch import Dispatcher
+from toolwire.actors.means import Means
+from toolwire.actors.records import Records
 from toolwire.protocol.failures import ToolwireError, failed
 from toolwire.protocol.messages import CallEnded, CallTool
 from toolwire.protocol.observed import ENOUGH
@@ -103,7 +105,7 @@ def test_the_other_attempt_goes_elsewhere_and_its_failure_does_not_win() -> None
             for name in ("one", "two"):
                 await system.spawn(FakeActor(CallTool, answering(name)), system.address("tool", "t", name))
                 catalogue.add(spec, name)
-            dispatcher = Dispatcher(catalogue, "", "here")
+            dispatcher = Dispatcher(Means(catalogue, "here", Records(catalogue)))
             for _ in range(ENOUGH):
                 await dispatcher.run(ToolCall("a", "t"), 9.0, system.context(), None)
             result = await dispatcher.run(ToolCall("a", "t"), 9.0, system.context(), None)

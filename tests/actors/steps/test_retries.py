@@ -99,7 +99,7 @@ def test_it_waits_longer_each_time_and_not_past_its_time() -> None:
 
     async def main() -> None:
         async with Runtime() as runtime:
-            runtime._steps.retries.draw = lambda: 1.0
+            runtime._means.steps.retries.draw = lambda: 1.0
             await runtime.serve(tool(busy, retries=Retry(5, first=1.0), read_only=True))
             began = trio.current_time()
             result = await runtime.call("busy", timeout=10.0)

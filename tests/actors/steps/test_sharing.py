@@ -99,7 +99,7 @@ async def test_where_the_one_that_runs_is_cancelled_another_takes_over() -> None
             gate.open.set()
     assert values == [3]
     assert gate.most == 1
-    assert runtime._steps.sharing.flights == {}
+    assert runtime._means.steps.sharing.flights == {}
 
 
 def test_each_keeps_its_own_time() -> None:

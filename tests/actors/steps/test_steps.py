@@ -69,7 +69,7 @@ def test_whatever_happens(them: list[Caller], script: list[tuple[float, bool]], 
                 for caller in them:
                     nursery.start_soon(one, caller)
             assert running == 0
-            assert runtime._steps.sharing.flights == {}
+            assert runtime._means.steps.sharing.flights == {}
             assert len(runtime.history) == len(them)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
