@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
@@ -230,3 +231,6 @@ def main(channel: int, lifeline: int) -> None:
         Outpost(line).run()
     except OSError:
         os._exit(1)  # a tool has closed the way to the host, or this is a copy of the process that it made
+    except BaseException:  # noqa: BLE001 - what a tool has left behind, such as a signal's handler, raised it
+        traceback.print_exc()
+        os._exit(1)  # at once: threads and exit handlers of tools would keep it, and the next call with it

@@ -71,7 +71,7 @@ class Child:
     @property
     def usable(self) -> bool:
         """Whether it can be asked, as far as one can see: it waits, and has nothing to say."""
-        if self.killed or self.gone:
+        if self.killed or self.gone or self._read:  # what it said too much would answer the next thing asked
             return False
         try:
             self._channel.recv(1, socket.MSG_PEEK)

@@ -172,6 +172,9 @@ class Processes:
         """It has nothing to do: it goes to the first in line."""
         if not self._open or child.killed or child.gone:
             return
+        if not child.usable:
+            child.kill()  # whoever keeps it sees the end of it
+            return
         if self._waiting:
             waiter = self._waiting.popleft()
             waiter.child = child

@@ -183,6 +183,15 @@ async def test_one_that_dies_is_a_failed_call(runtime: Runtime, how: str, said: 
         assert (await runtime.call("pid")).ok
 
 
+async def test_what_a_tool_has_left_behind_does_not_keep_a_process_that_has_come_to_its_end(tools: Any) -> None:
+    async with Runtime(processes=1) as runtime:
+        await runtime.serve(tools.dies, tools.pid)
+        pid = (await runtime.call("pid")).value
+        assert (await runtime.call("dies", {"how": "later"})).ok
+        await gone(pid)
+        assert (await runtime.call("pid", timeout=20.0)).ok
+
+
 async def test_a_copy_that_it_forks_does_not_answer(runtime: Runtime) -> None:
     assert (await runtime.call("forks")).value == 7
     for _ in range(3):

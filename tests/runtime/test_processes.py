@@ -35,6 +35,7 @@ while True:
     if what == b"pid": said(2, str(os.getpid()).encode())
     if what == b"words": [said(1, word) for word in rest.split()]; said(2, b"")
     if what == b"exit": os._exit(int(rest))
+    if what == b"twice": open(rest, "rb").read(); os.write(channel, (struct.pack(">BI", 2, 4) + b"open") * 2)
     if what == b"garbage": os.write(channel, b"\\xff" * 64); time.sleep(600)
     if what == b"huge": os.write(channel, struct.pack(">BI", 2, 2**31)); time.sleep(600)
     if what == b"closes": os.close(channel); time.sleep(600)
@@ -148,6 +149,26 @@ async def test_one_that_does_not_answer_is_replaced(monkeypatch: pytest.MonkeyPa
     async with pool(1) as made:
         assert said in await failure(made, order)
         assert await made.run(b"echo on") == b"on"
+
+
+async def test_what_one_says_too_much_is_no_answer_to_the_next(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    answers: list[bytes] = []
+
+    async def run(made: Processes, order: bytes) -> None:
+        answers.append(await made.run(order))
+
+    async with pool(1) as made:
+        for _ in range(2):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(run, made, b"twice %s" % os.fsencode(gate))
+                await anyio.wait_all_tasks_blocked()
+                tasks.start_soon(run, made, b"echo next")  # it is in line when the other is answered, twice
+                await anyio.wait_all_tasks_blocked()
+                (await anyio.to_thread.run_sync(partial(open, gate, "wb"))).close()
+            assert await made.run(b"echo last") == b"last"
+    assert answers == [b"open", b"next"] * 2
 
 
 async def test_an_idle_one_that_ends_is_not_asked() -> None:
