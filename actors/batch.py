@@ -166,29 +166,33 @@ class Batch:
         """Take one call after another, for as long as one is ready."""
         plan, system, run = self.plan, self._system, self._run
         lane = Lane(system.alarms)
-        while plan.has_ready:
-            with system.scope() as scope:
-                lane.scope = scope
-                while (position := plan.take()) is not None:
-                    if self._leading is not None:
-                        self._leading.arm()  # whoever led is still in its call: it has suspended
-                    arguments = plan.arguments(position) if self._stopped is None else self._stopped
-                    lane.position = position
-                    if isinstance(arguments, Failure):
-                        self._finish(lane, self._failed(position, arguments))
-                        continue
-                    lane.began = began = self._clock()
-                    lane.deadline = began + self._seconds(self.calls[position].name)
-                    self._leading = lane
-                    if not self._followed():
-                        lane.arm()
-                    self._finish(lane, await run(position, arguments, lane.deadline))
-                    if scope.cancel_called:
-                        break  # its time ran out in the very moment of its end: the next call needs another scope
-                    if system.breathless():
-                        await checkpoint()
-            if lane.position is not None:  # only its time limit leaves a call in hand
-                self._finish(lane, await self._late(self._timed_out(lane.position, lane), lane))
+        try:
+            while plan.has_ready:
+                with system.scope() as scope:
+                    lane.scope = scope
+                    while (position := plan.take()) is not None:
+                        if self._leading is not None:
+                            self._leading.arm()  # whoever led is still in its call: it has suspended
+                        arguments = plan.arguments(position) if self._stopped is None else self._stopped
+                        lane.position = position
+                        if isinstance(arguments, Failure):
+                            self._finish(lane, self._failed(position, arguments))
+                            continue
+                        lane.began = began = self._clock()
+                        lane.deadline = began + self._seconds(self.calls[position].name)
+                        self._leading = lane
+                        if not self._followed():
+                            lane.arm()
+                        self._finish(lane, await run(position, arguments, lane.deadline))
+                        if scope.cancel_called:
+                            break  # its time ran out in the very moment of its end: the next call needs another scope
+                        if system.breathless():
+                            await checkpoint()
+                if lane.position is not None:  # only its time limit leaves a call in hand
+                    self._finish(lane, await self._late(self._timed_out(lane.position, lane), lane))
+        except BaseException:  # whoever asked has left: nobody is to watch over the time of that call
+            lane.empty()
+            raise
 
     def _timed_out(self, position: int, lane: Lane) -> ToolResult[Any]:
         lane.armed = False  # its scope is spent

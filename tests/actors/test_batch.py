@@ -249,6 +249,19 @@ async def test_what_cancels_the_batch_cancels_every_call_once() -> None:
     assert sorted(ended) == list(range(20))
 
 
+async def test_nobody_watches_the_time_of_calls_that_were_cancelled() -> None:
+    async def work(_: int) -> None:
+        await anyio.sleep_forever()
+
+    async with ActorSystem(MemoryBus()) as system:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(Story(calls_of(20), work).run, system)
+            await anyio.wait_all_tasks_blocked()
+            assert len(system.alarms) == 20
+            tasks.cancel_scope.cancel()
+        assert len(system.alarms) == 0
+
+
 async def test_scopes_inside_a_call_and_around_the_batch_nest() -> None:
     async def work(position: int) -> None:
         with anyio.move_on_after(0) as inner:
