@@ -1,6 +1,6 @@
 """A response whose calls are on their way, and how it goes into the history: with one result for each call, at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .failures import Failure
@@ -59,15 +59,17 @@ class Response:
         """Nothing of it stays."""
         self.message = self._told = None
 
-    def broken_off(self, failure: Failure, standing: Sequence[ToolResult[Any]] = ()) -> list[ToolResult[Any]]:
-        """The results of all calls if those that have not ended, as was told or is `standing`, end with `failure`."""
+    def broken_off(
+        self, failing: Callable[[ToolCall], Failure], standing: Sequence[ToolResult[Any]] = ()
+    ) -> list[ToolResult[Any]]:
+        """The results of all calls where those that have not ended, as told or `standing`, end as `failing` says."""
         told = self._told or {}
         results: list[ToolResult[Any]] = []
         for n, call in enumerate(self.calls):
             result = told.pop(call.id, None)
             if result is None and n < len(standing) and question(standing[n]) is None and not hangs(standing[n]):
                 result = standing[n]
-            results.append(result or ToolResult(call.id, call.name, failure=failure))
+            results.append(result or ToolResult(call.id, call.name, failure=failing(call)))
         return results
 
     def _replace(self, offer: Offer, at: int, results: Sequence[ToolResult[Any]]) -> None:

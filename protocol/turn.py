@@ -178,9 +178,14 @@ class Turn:
         if self.phase == Phase.PAUSED:
             return  # its calls have results, for as long as it is
         if self.open:
-            failure = failed(code, sentence, "none" if self.phase == Phase.WAITING else effect)
             standing = () if self.questions is None else self.questions.results
-            self._answer(self.response.broken_off(failure, standing))
+            waiting = {pending.id for pending in self.pending}
+
+            def failing(call: ToolCall) -> Failure:
+                waits = self.phase == Phase.WAITING or call.id in waiting
+                return failed(code, sentence, "none" if waits else effect)
+
+            self._answer(self.response.broken_off(failing, standing))
         self.questions = None
         self.phase = Phase.ENDED
 

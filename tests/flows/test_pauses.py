@@ -287,6 +287,7 @@ async def test_cancelled_while_it_goes_on_a_turn_has_ended(bus: Any, valid: Any)
         contents = [message.content for message in chat.history() if isinstance(message, ToolMessage)]
         assert contents[1] == '"seen"'
         assert all('"code":"cancelled"' in contents[n] for n in (0, 2))
+        assert ['"effect":"maybe"' in contents[n] for n in (0, 2)] == [True, False]
         for each in (one, two):
             with pytest.raises(ToolwireError, match="invalid_confirmation"):
                 await chat.answer(each, "approve")

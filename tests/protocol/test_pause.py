@@ -191,6 +191,13 @@ def test_left_by_the_user_it_is_denied() -> None:
         turn.answer(Decision("token 1", approved=True))
 
 
+def test_a_call_that_nobody_confirmed_has_done_nothing_wherever_its_turn_ends() -> None:
+    turn, _ = asked(events=True, count=2)
+    turn.ask(Pending("c0", "t", "{}", token="token 1"))
+    turn.close()
+    assert [result.failure and result.failure.effect for result in turn.results] == ["none", "maybe"]
+
+
 def test_taint_stays_for_the_turn() -> None:
     turn, command = asked(events=False, count=1)
     assert isinstance(command, RunBatch)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from toolwire.protocol.cues import CHANGED, ToolsChanged
 from toolwire.protocol.events import Usage
 from toolwire.protocol.failures import CODES, Failure, failed
-from toolwire.protocol.history import AssistantMessage, HistoryMessage, SystemMessage, ToolMessage, UserMessage
+from toolwire.protocol.history import AssistantMessage, History, HistoryMessage, SystemMessage, ToolMessage, UserMessage
 from toolwire.protocol.messages import (
     BatchEnded,
     Complete,
@@ -341,3 +341,12 @@ def test_the_table_has_a_way_out_of_each_phase_but_the_last() -> None:
         Phase.PAUSED,
     }
     assert {phase for phase, _ in STEPS} | {Phase.ENDED} == {*PHASES}
+
+
+def test_what_somebody_looked_at_stays_though_it_could_not_be_told() -> None:
+    turn = Turn(Offer("c", []))
+    turn.start("as long as a book")
+    seen = History(turn.offer.history)
+    assert isinstance(turn.step(failed("too_large", "it is")), TurnEnded)
+    assert turn.offer.history == []
+    assert list(seen) == [UserMessage("as long as a book")]
