@@ -100,6 +100,7 @@ class DirectLink:
         self._closing = False
         self._asks = False
         self.since = -math.inf
+        self._named = without_secrets(options.url)
 
     @property
     def largest(self) -> int:
@@ -155,12 +156,15 @@ class DirectLink:
             # Attempts to reconnect fail five times a second; that a message was not permitted is told nowhere else.
             log.log(logging.WARNING if "permissions" in str(error) else logging.DEBUG, "%s", error)
 
-        async def came_back() -> None:
-            self.since = time.monotonic()
+        async def went_away() -> None:
+            if self._client is client and not self._closing:
+                log.warning("the connection to %s is lost; trying to connect again", self._named)
 
-        connecting = asyncio.create_task(
-            client.connect(servers, error_cb=heard_error, reconnected_cb=came_back, **self._settings())
-        )
+        async def came_back() -> None:
+            self._is_back()
+
+        told: dict[str, Any] = {"error_cb": heard_error, "disconnected_cb": went_away, "reconnected_cb": came_back}
+        connecting = asyncio.create_task(client.connect(servers, **told, **self._settings()))
         try:
             await asyncio.wait({connecting, failed}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -320,9 +324,13 @@ class DirectLink:
     async def _revive(self) -> None:
         """Replace a client that an error of the broker has closed for good."""
         await self._connect(CONNECT)
-        self.since = time.monotonic()
+        self._is_back()
         for heard in self._heard.values():
             await self._attach(heard)
+
+    def _is_back(self) -> None:
+        self.since = time.monotonic()
+        log.warning("the connection to %s is back", self._named)
 
     async def close(self) -> None:
         """See `Link.close`."""
@@ -342,12 +350,16 @@ class DirectLink:
         await self._end(self._client)
 
     async def _end(self, client: Client) -> None:
+        if not client.is_connected:  # what waits would be written to a dead socket, whose error ends `close`
+            client._pending, client._pending_data_size = [], 0  # noqa: SLF001 - nats-py has no door to it
         ending = asyncio.create_task(client.close())
         done, _ = await asyncio.wait({ending}, timeout=CLOSE)
         if not done:
             cut(client)
             ending.cancel()
             await asyncio.wait({ending}, timeout=CLOSE)
+        if ending.done() and not ending.cancelled() and (error := ending.exception()) is not None:
+            log.debug("the connection to %s ended with %s", self._named, described(error))
 
 
 async def forget(subscription: Subscription) -> None:

@@ -1,6 +1,8 @@
 """What the bus over NATS holds against: dead servers, a broker that goes, messages that nobody should send."""
 
 import contextlib
+import gc
+import logging
 import os
 import secrets
 import signal
@@ -321,6 +323,31 @@ class TestBrokerThatGoes:
                 first.kill()
                 first.wait()
                 await until(lambda: not bus._link.ready)
+
+    async def test_a_connection_that_is_lost_is_told_once_and_leaves_no_exception_behind(
+        self, namespace: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with broker() as (first, port), caplog.at_level(logging.WARNING):
+            async with NatsBus(f"nats://127.0.0.1:{port}", namespace=namespace) as bus:
+                await bus.serve(SUBJECT, echo)
+                first.kill()
+                first.wait()
+                await until(lambda: not bus._link.ready)
+                for _ in range(100):  # what beats and ends say while nobody hears
+                    bus._link.post("toolwire.nobody", b"x" * 1000)
+                await until(lambda: "is lost" in caplog.text)
+            gc.collect()
+        told = [record.message for record in caplog.records]
+        assert told == [f"the connection to nats://127.0.0.1:{port} is lost; trying to connect again"]
+
+    async def test_a_connection_that_is_back_is_told(self, namespace: str, caplog: pytest.LogCaptureFixture) -> None:
+        with broker() as (first, port), caplog.at_level(logging.WARNING, "toolwire.bus"):
+            async with NatsBus(f"nats://127.0.0.1:{port}", namespace=namespace):
+                first.kill()
+                first.wait()
+                await until(lambda: "is lost" in caplog.text)
+                with broker(port):
+                    await until(lambda: f"the connection to nats://127.0.0.1:{port} is back" in caplog.text)
 
     @pytest.mark.slow
     async def test_closing_with_a_broker_that_stands_still_ends(self, namespace: str) -> None:
