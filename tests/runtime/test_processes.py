@@ -45,6 +45,12 @@ while True:
 """A worker process that needs none of ours: it starts in 20 ms."""
 
 
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long the pauses between starts are is the supervisor's, and tested there."""
+    monkeypatch.setattr(processes, "POLICY", processes.POLICY._replace(pause=0.0))
+
+
 @asynccontextmanager
 async def pool(most: int, first: str = "") -> AsyncIterator[Processes]:
     def command(channel: int, lifeline: int) -> list[str]:
