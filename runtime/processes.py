@@ -215,7 +215,8 @@ class Processes:
             self._free(child)
             code = await child.wait()
         except (Died, TimeoutError, OSError) as error:
-            return End(ready, killed=False, how=str(error) if isinstance(error, Died) else shown(error))
+            how = str(error) if isinstance(error, Died) else f"could not start: {shown(error)}"
+            return End(ready, killed=False, how=how)
         else:
             return End(ready, child.killed, str(Died(code)))
         finally:

@@ -203,7 +203,7 @@ async def test_processes_that_end_as_they_start_are_given_up_and_tried_again_whe
 async def test_a_program_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Processes(lambda _channel, _lifeline: ["/nowhere/python"], 1) as made:
         with anyio.fail_after(10):
-            assert "FileNotFoundError" in await failure(made, b"x")
+            assert "the last one could not start: FileNotFoundError" in await failure(made, b"x")
 
 
 async def test_what_each_new_one_is_asked_first(tmp_path: Path) -> None:
