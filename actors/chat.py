@@ -133,7 +133,7 @@ class TurnStream:
         self._address = address
         self._text = text
         self._waiting: deque[Event] = deque()
-        self._news = anyio.Event()
+        self._news: anyio.Event | None = None  # while somebody waits for an event
         self._over = False
         self._error: ToolwireError | None = None
         self._number = 0
@@ -151,7 +151,8 @@ class TurnStream:
         tasks = self._tasks
         if tasks is None:
             return None
-        tasks.cancel_scope.cancel()
+        if not self._over:
+            tasks.cancel_scope.cancel()
         # What the program itself raised is its own, and goes on as it is; a group would wrap it.
         ours = error is None or is_cancellation(error)
         swallowed = await tasks.__aexit__(*((kind, error, trace) if ours else (None, None, None)))
@@ -170,9 +171,15 @@ class TurnStream:
                 raise self._error
             if self._over:
                 raise StopAsyncIteration
-            self._news = anyio.Event()
+            if self._news is None:
+                self._news = anyio.Event()
             await self._news.wait()
         return self._waiting.popleft()
+
+    def _tell(self) -> None:
+        if self._news is not None:
+            self._news.set()
+            self._news = None
 
     async def _run(self) -> None:
         try:
@@ -182,14 +189,14 @@ class TurnStream:
             self._error = error
         finally:
             self._over = True
-            self._news.set()
+            self._tell()
 
     def _hear(self, event: Event) -> None:
         self._number = event.number
         if len(self._waiting) >= BACKLOG and self._merged(event):
             return
         self._waiting.append(event)
-        self._news.set()
+        self._tell()
 
     def _merged(self, event: Event) -> bool:
         """Let `event` join one that waits, so that numbers still rise. Only deltas and progress can be merged."""

@@ -111,6 +111,22 @@ async def test_a_stream_that_is_never_read_runs_all_the_same() -> None:
         assert len(chat.history()) == 2
 
 
+async def test_two_may_read_one_stream_and_neither_is_forgotten() -> None:
+    async with Runtime() as runtime:
+        await runtime.serve(double)
+        chat = await runtime.converse(model=scripted([("double", {"x": 4}), "eight"]))
+        seen: list[Event] = []
+
+        async def read() -> None:
+            async for event in events:
+                seen.append(event)
+
+        async with chat.stream("go") as events, anyio.create_task_group() as readers:
+            readers.start_soon(read)
+            readers.start_soon(read)
+    assert [event.number for event in seen] == list(range(1, 6))
+
+
 async def test_why_a_turn_could_not_be_is_raised_to_the_reader() -> None:
     async with Runtime() as runtime:
         chat = await runtime.converse(model=scripted(["hi"]), id="c")
