@@ -64,8 +64,8 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
     after: list[str] | None = None
 
 
+# Without a docstring: to read one takes a parser, for which no program should wait that needs none.
 async def carried_out(steps: list[Step], context: Context) -> list[dict[str, Any]]:
-    """The result or the error of each step, in their order."""
     calls = tuple(ToolCall(step.id, step.tool, step.arguments or "{}", tuple(step.after or ())) for step in steps)
     if context.depth + HOPS > DEPTH:
         raise ToolwireError(too_deep(context, calls[0].name if calls else context.tool))

@@ -5,7 +5,7 @@ import sys
 
 from .measure import TOOLWIRE, Bench, Gate
 
-LATER = ("nats", "opentelemetry.sdk", "rich", "openai", "cyclopts")
+LATER = ("nats", "opentelemetry.sdk", "rich", "openai", "cyclopts", "docstring_parser", "jsonschema")
 """Modules that `import toolwire` must not import."""
 
 BUDGET = 150.0

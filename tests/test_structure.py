@@ -5,6 +5,8 @@ against a small tree that breaks it.
 """
 
 import ast
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -295,3 +297,9 @@ def test_every_file_of_the_package_is_looked_at() -> None:
     seen = {name(path, ROOT) for path in files(ROOT)}
     assert {".", ".protocol.tools", ".runtime.bus", ".runtime.bus.contract"} <= seen
     assert not any(each.startswith((".tests", ".build")) for each in seen)
+
+
+def test_importing_all_of_it_loads_nothing_that_is_late() -> None:
+    program = f"import sys, toolwire; print(sorted({{*sys.modules}} & {set(LATE)!r}))"
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603
+    assert said.stdout == "[]\n"
