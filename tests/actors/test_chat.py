@@ -118,8 +118,7 @@ async def test_two_may_read_one_stream_and_neither_is_forgotten() -> None:
         seen: list[Event] = []
 
         async def read() -> None:
-            async for event in events:
-                seen.append(event)
+            seen.extend([event async for event in events])
 
         async with chat.stream("go") as events, anyio.create_task_group() as readers:
             readers.start_soon(read)
