@@ -152,11 +152,11 @@ class Runtime:
         return self
 
     async def _enter_system(self) -> None:
-        with reached():
+        with reached:
             await self.system.__aenter__()
         try:
             await self._means.records.open(self.system.tasks)
-            with reached():
+            with reached:
                 await self._furnish()
         except BaseException as error:
             await self.system.__aexit__(type(error), error, error.__traceback__)
@@ -210,7 +210,7 @@ class Runtime:
         """
         self._must_be_open()
         made = [self._conversations.as_tool(thing) for thing in things]
-        with reached():
+        with reached:
             return await self._services.serve(made, naming(prefix, namespace), replace=replace)
 
     def provide(self, kind: Any, factory: Any) -> None:
@@ -367,7 +367,7 @@ class Runtime:
             if model is None:
                 raise Misuse(failed("invalid_call", "a conversation needs an agent, or a model"))
             agent = Agent("", model, system, tools, limits or {}, settings or {}, references, eager)
-        with reached():
+        with reached:
             return await self._conversations.open(agent, id, caller)
 
     async def run(self) -> None:
