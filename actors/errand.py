@@ -179,11 +179,20 @@ class Errand:
 
     def answer(self, decision: Decision) -> bool:
         """Carry out what a person said about a call; False if that is not held, or the batch is at its end."""
-        position = self._held.get(decision.token)
-        if position is None or self._batch is None or not self._batch.release(position):
+        token, batch = decision.token, self._batch
+        if batch is None:
             return False
-        del self._held[decision.token], self._waiting[position]
-        self._spent.add(decision.token)
+        position = self._held.pop(token, None)
+        if position is None:  # one that is asked about since an earlier run, and that this has not come to
+            asked = ((n, question(result)) for n, result in self._waiting.items())
+            position = next((n for n, pending in asked if pending is not None and pending.token == token), None)
+            if position is None:
+                return False
+        elif not batch.release(position):
+            self._held[token] = position
+            return False
+        del self._waiting[position]
+        self._spent.add(token)
         self._decisions[position] = decision
         self.resumed = True
         self._plain = False

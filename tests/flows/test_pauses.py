@@ -224,14 +224,17 @@ async def test_an_answer_by_a_tool_of_the_same_turn(memory: Any, valid: Any) -> 
 
 
 @pytest.mark.anyio
-async def test_answered_while_a_turn_that_was_followed_goes_on(bus: Any, valid: Any) -> None:
-    """The batch that goes on is found, although it was opened while the model spoke."""
+@pytest.mark.parametrize("at_once", [False, True], ids=["later", "at once"])
+async def test_answered_while_a_turn_that_was_followed_goes_on(bus: Any, valid: Any, *, at_once: bool) -> None:
+    """The batch that goes on is found, although it was opened while the model spoke; and before it comes so far."""
     begun, second = anyio.Event(), anyio.Event()
 
     @tool(read_only=True, confirm=True)
     async def peek(n: int) -> int:
         if n == 1:
             begun.set()
+            if at_once:
+                assert await chat.answer(two, "approve") is None
             await second.wait()
         second.set()
         return n
@@ -252,7 +255,8 @@ async def test_answered_while_a_turn_that_was_followed_goes_on(bus: Any, valid: 
             tasks.start_soon(approve)
             await begun.wait()
             assert valid(chat)
-            assert await chat.answer(two, "approve") is None
+            if not at_once:
+                assert await chat.answer(two, "approve") is None
         (reply,) = replies
         assert reply is not None
         assert [result.content for result in reply.calls] == ["1", "2"]
