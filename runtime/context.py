@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 from msgspec import Raw, Struct
 
 from ..protocol.envelope import (
@@ -89,6 +90,9 @@ class Surroundings(Protocol):
     clock: Clock
     trail: Raw
     alarms: Alarms
+    tasks: TaskGroup
+    open: bool
+    """Whether tasks may be started: they are cancelled when the system ends."""
     scope: type[anyio.CancelScope]
     """The event loop's own class of cancel scopes: made directly, one costs a microsecond less."""
 

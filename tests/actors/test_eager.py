@@ -228,5 +228,5 @@ async def test_a_batch_that_was_never_opened_is_not_closed() -> None:
 async def test_without_tools_nothing_is_prepared() -> None:
     async with scene() as made:
         made.calls.heard(CallSpoken(CALLS[0], 0))
-        assert made.calls._tasks is None
+        assert made.calls._opening is None
         assert made.turn.phase == Phase.SELECTING
