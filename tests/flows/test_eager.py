@@ -34,6 +34,7 @@ from toolwire.actors.errand import Errand
 from toolwire.protocol.events import CallSpoken
 from toolwire.protocol.failures import ToolwireError, failed
 from toolwire.protocol.messages import CloseBatch
+from toolwire.runtime.testing import running
 
 pytestmark = pytest.mark.anyio
 
@@ -571,3 +572,27 @@ async def test_the_same_call_too_often_counts_as_it_is_spoken(bus: Any) -> None:
         reply = reply_of(await followed(chat))
         assert ended_as(reply) == ["1", "1", "1", "limit_reached", "limit_reached"]
     assert len(tools.ran) == 3
+
+
+async def test_a_runtime_that_is_left_takes_its_open_batches_along(memory: Any, valid: Any) -> None:
+    """Wherever a turn of another task is by then, it ends, and no task stays."""
+    model = Speaker(*told(LOOK, LOOK_AGAIN), PAUSE, PAUSE, ModelReply("", (LOOK, LOOK_AGAIN)))
+    ended: set[str] = set()
+
+    async def go(chat: Chat) -> None:
+        try:
+            ended.add(reply_of(await followed(chat)).ended)
+        except ToolwireError as error:
+            ended.add(error.failure.code)
+        assert valid(chat)
+
+    for turns in range(30):
+        before = running()
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as others, memory.runtime() as runtime:
+                await runtime.serve(*Tools().both)
+                others.start_soon(go, await runtime.converse(model=model))
+                for _ in range(turns):
+                    await checkpoint()
+        assert running() <= before
+    assert {"interrupted", "answered"} <= ended
