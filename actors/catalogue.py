@@ -263,7 +263,11 @@ class Catalogue(Mapping[str, ToolSpec]):
         entry.instances = instances
         spec = entry.spec  # of a lazy tool it is not known yet what it asks for
         entry.direct = instances == [self.here] and spec.direct and not (spec.confirm or spec.lazy)
-        entry.targets = [(self._address(entry.spec.name, instance), instance) for instance in instances]
+        entry.targets = [self.target(entry.spec.name, instance) for instance in instances]
+
+    def target(self, name: str, instance: str) -> tuple[str | Door, str]:
+        """Where `instance` is asked about the tool, whether or not it is known to serve it, and itself."""
+        return self._address(name, instance), instance
 
     def remove(self, name: str, instance: str) -> None:
         """`instance` serves it no longer; without anybody left the tool is gone."""
@@ -281,7 +285,7 @@ class Catalogue(Mapping[str, ToolSpec]):
 
     def lose(self, name: str, instance: str) -> None:
         """`instance` does not answer calls of it; without anybody left the tool is lost."""
-        entry = self.entries.get(name)
+        entry = self.entry(name)
         self.remove(name, instance)
         if entry is not None and not entry.instances:
             self.lost[name] = entry

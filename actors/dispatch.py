@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ..protocol import subjects
 from ..protocol.confirmation import issuer, refused
 from ..protocol.draft import Check
 from ..protocol.events import Event
@@ -16,13 +17,14 @@ from ..protocol.failures import Failure, Misuse, ToolwireError, failed
 from ..protocol.messages import CallTool, CheckCall
 from ..protocol.references import Reference
 from ..protocol.tools import Mended, ToolCall, ToolResult
-from ..runtime.context import Context, Door
+from ..runtime.context import Context, Door, cut_off
 from .catalogue import Entry
 from .context import of_call
 from .means import Means
 from .sending import Sender, Targets, Word, numbers
 from .steps import Passage
 
+GONE = refused("the process that asked for it is gone")
 STRANGERS = "the turn has read what strangers may have written"
 
 
@@ -248,15 +250,25 @@ class Dispatcher:
         self, going: Going, call: ToolCall, arguments: str, entry: Entry | None, number: int, word: Word | None
     ) -> ToolResult[Any]:
         """The longer way of a call about which nothing is done, or a person said something."""
-        targets = None if word is None or not word.token else issued(word.token, entry)
+        targets = None if word is None or not word.token else self._issued(word.token, entry)
         if targets == []:
-            return ToolResult(call.id, call.name, None, refused("the process that asked for it is gone"), 0)
+            return ToolResult(call.id, call.name, None, GONE, 0)
         before = going.attempts
         going.attempts += 1
         context, hear = going.context, going.hear
         result = await self.sender.send(call, arguments, entry, context, hear, number, before, targets, word)
         going.attempts = max(going.attempts, result.attempts)
+        failure = result.failure
+        if targets is not None and failure is not None and failure.code == "unreachable" and not cut_off(failure):
+            return replace(result, failure=GONE)
         return result
+
+    def _issued(self, token: str, entry: Entry | None) -> Targets:
+        """Whom to ask with a token: only who gave it out, though it may be missed where tools are listed."""
+        instance = issuer(token)
+        if entry is None or not instance or subjects.token(instance) != instance:  # whose name is none, it is forged
+            return []
+        return [self.catalogue.target(entry.spec.name, instance)]
 
     async def _checked(self, entry: Entry, arguments: str, context: Context) -> tuple[str, tuple[Mended, ...]]:
         """The arguments as they are to be sent, and what was changed in them.
@@ -268,12 +280,6 @@ class Dispatcher:
             return checked.arguments or arguments, checked.mended
         understood = self.means.customs.understood(entry.spec, entry.checker, arguments)
         return (arguments, ()) if understood is None else (understood.text, understood.mended)
-
-
-def issued(token: str, entry: Entry | None) -> Targets:
-    """Whom to ask with a token: only who gave it out."""
-    instance = issuer(token)
-    return [] if entry is None else [target for target in entry.targets if target[1] == instance]
 
 
 def wanted(word: Word | None, confirm: str) -> Word | None:

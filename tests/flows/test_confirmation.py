@@ -327,3 +327,30 @@ async def test_the_same_call_is_made_three_times(bus: Any, valid: Any) -> None:
         assert codes(reply) == ["ok", "ok", "ok", "ok", "limit_reached", "ok"]
         assert "use what it gave" in str(reply.calls[4].failure)
         assert valid(chat, model)
+
+
+@pytest.mark.parametrize("missed", ["it did not answer", "its tool did not"])
+async def test_who_asked_is_asked_though_it_was_missed_for_a_moment(bus: Any, missed: str) -> None:
+    if not bus.remote:
+        pytest.skip("memory has no others")
+    made = Bank()
+    transfer = made.tools()[0]
+    async with bus.open() as host:
+        async with bus.runtime() as worker:
+            await worker.serve(transfer)
+            failures = [(await host.call("transfer", {"amount": 50})).failure for _ in range(2)]
+            tokens = [failure.details["token"] for failure in failures if failure is not None]
+            catalogue, issuer, spec = host.tools, worker.system.bus.instance, host.tools["transfer"]
+            if missed == "it did not answer":
+                catalogue.forget(issuer)
+            else:
+                catalogue.lose("transfer", issuer)
+            assert "transfer" not in catalogue
+            assert (await host.confirm(tokens[0])).value == "50 to eve"
+        catalogue.add(spec, issuer)
+        catalogue.forget(issuer)  # nobody has heard that it left for good
+        failure = (await host.confirm(tokens[1])).failure
+    assert failure is not None
+    assert (failure.code, failure.effect) == ("invalid_confirmation", "none")
+    assert "the process that asked for it is gone" in failure.message
+    assert made.sent == [(50, "eve")]
