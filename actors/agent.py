@@ -35,7 +35,7 @@ class Agent(Struct, frozen=True):
     def __post_init__(self) -> None:
         """Raises Misuse for what can't be meant."""
         about = f"the agent {self.name!r}" if self.name else "a conversation"
-        if not isinstance(self.limits, Mapping):
+        if type(self.limits) is not dict and not isinstance(self.limits, Mapping):  # the first is six times as quick
             raise Misuse(failed("invalid_call", f"{about}: limits are an object, not {self.limits!r:.100}"))
         check(f"{about}, limits", self.limits, LIMITS)
         check(about, {"tools": self.tools, "references": self.references, "eager": self.eager}, AGENT)

@@ -24,6 +24,11 @@ def is_count(value: object, least: int = 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def is_limit(value: object) -> bool:
+    """Whether `value` is a whole number of 0 or more, or infinite. Asked of each limit of each conversation."""
+    return value >= 0 if type(value) is int else value == math.inf or is_count(value, 0)
+
+
 def is_seconds(value: object) -> bool:
     """Whether `value` is a number above 0; true and false are none, and NaN is not above anything."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
@@ -38,7 +43,7 @@ TRUTH = Kind("True or False", lambda value: isinstance(value, bool))
 TEXT = Kind("a text", lambda value: isinstance(value, str))
 COUNT = Kind("a whole number, 1 or more", is_count)
 COUNT_OR_0 = Kind("a whole number, 0 or more", lambda value: is_count(value, 0))
-LIMIT = Kind("a whole number, 0 or more, or math.inf", lambda value: is_count(value, 0) or value == math.inf)
+LIMIT = Kind("a whole number, 0 or more, or math.inf", is_limit)
 SECONDS = Kind("more than 0 s", is_seconds)
 SECONDS_OR_0 = Kind("0 s or more", is_amount)
 
