@@ -284,7 +284,7 @@ def _() -> str:
 
 @behaviour("spawns a task and leaves it to others")
 async def _(context: Context) -> str:
-    context.system.tasks.start_soon(checkpoint)  # type: ignore[attr-defined]  # a tool has no business there
+    context.system.tasks.start_soon(checkpoint)  # a tool has no business there
     return "done"
 
 
@@ -359,7 +359,7 @@ async def _(context: Context) -> str:
         await checkpoint()
         await context.progress(2.0)
 
-    context.system.tasks.start_soon(late)  # type: ignore[attr-defined]  # a tool has no business there
+    context.system.tasks.start_soon(late)  # a tool has no business there
     await context.progress(1.0)
     return "done"
 

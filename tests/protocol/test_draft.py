@@ -35,7 +35,8 @@ def batch(*calls: ToolCall) -> list[ToolCall]:
 
 
 def planned(*calls: ToolCall, specs: Mapping[str, ToolSpec] = SPECS, **options: Any) -> Plan:
-    return Plan(batch(*calls), specs.get, **({"references": True} | options))
+    options.setdefault("references", True)
+    return Plan(batch(*calls), specs.get, **options)
 
 
 def taken(plan: Plan) -> list[int]:
