@@ -30,7 +30,6 @@ class Offering:
         self.limit = limit
         self.rebuild = rebuild
         self.tools = build()
-        self.gates = gates(self.tools.values())
 
     @property
     def specs(self) -> dict[str, ToolSpec]:
@@ -43,13 +42,14 @@ class Offering:
 
     def staff(self, workshop: Workshop) -> Actor | Callable[[], Actor]:
         """Who answers its calls: the actor, or how to build it, at first and after each crash, where that is known."""
+        before = gates(self.tools.values(), workshop.seconds)
         if not self.rebuild:
-            return ToolActor(self.tools, workshop, self.limit, self.gates)
+            return ToolActor(self.tools, workshop, self.limit, before)
         made = [self.tools]
 
         def build() -> ToolActor:
             tools = made.pop() if made else self.build()
-            return ToolActor(tools, workshop, self.limit, self.gates, rebuilt=True)
+            return ToolActor(tools, workshop, self.limit, before, rebuilt=True)
 
         return build
 

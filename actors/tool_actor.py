@@ -24,6 +24,7 @@ from .context import of_call
 from .gate import Gate, Visit
 from .handlers import Handlers, handled
 from .intake import Customs, Intake
+from .means import CALL_SECONDS
 from .middleware import decided
 from .packing import Packing
 from .process import command, in_process, prepare
@@ -37,7 +38,8 @@ class Workshop:
     """What the tools of one runtime share: its name, its threads, how large a result may be, who runs their calls.
 
     `customs` is what is done with arguments, `providers` what is injected, `confirmations` asks for a person's word,
-    `artifacts` keeps what is too large, `processes` are those of tools that are isolated so (as many as cores).
+    `artifacts` keeps what is too large, `processes` are those of tools that are isolated so (as many as cores), and
+    `seconds` is the time limit of a call for which nobody names one.
     """
 
     confirmations: Confirmations
@@ -51,6 +53,7 @@ class Workshop:
         customs: Customs | None = None,
         artifacts: Artifacts | None = None,
         processes: int | None = None,
+        seconds: float = CALL_SECONDS,
     ) -> None:
         self.worker = worker
         self.artifacts = Artifacts(worker) if artifacts is None else artifacts
@@ -61,6 +64,7 @@ class Workshop:
         self.providers = Providers()
         self.processes = Processes(command, cores() if processes is None else processes)
         self.handlers = Handlers()
+        self.seconds = seconds
 
     async def __aenter__(self) -> Self:
         await self.providers.__aenter__()
@@ -153,7 +157,7 @@ class ToolActor(Actor):
                 tainted = tool.spec.untrusted or heard_strangers(tool, arguments)
                 content, failure, artifact = intake.packing.pack(value, context, tainted=tainted)
             if visit is not None:
-                visit.ended(failure, now)
+                visit.ended(failure, context, now)
         ended = CallEnded(content, failure, worker, mended, context.queued, now - context.began, artifact)
         heard = heard or bool(tool.context_parameters and heard_strangers(tool, arguments))
         return replace(ended, tainted=True) if heard else ended
@@ -261,7 +265,7 @@ def outcome(error: BaseException, visit: Visit | None, context: Context, now: fl
     if failure.code == "confirmation_required":  # of a call that the tool made: nobody can say yes to that by this one
         failure = failed("failed", failure.message, failure.effect, cause=failure.code)
     if visit is not None:
-        visit.ended(failure, now)
+        visit.ended(failure, context, now)
     return failure
 
 

@@ -120,7 +120,7 @@ class Runtime:
         self._services: Services
         self._conversations: Conversations
         self._artifacts = Artifacts(bus.instance, artifact_bytes)
-        parts = (threads, result_bytes, self._means.customs, self._artifacts, processes)
+        parts = (threads, result_bytes, self._means.customs, self._artifacts, processes, call_seconds)
         self._workshop = Workshop(bus.instance, "", *parts)
         self._workshop.handlers = self._means.around.handlers
         if audit_strict:

@@ -2,16 +2,18 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from toolwire import Breaker, CallFailed, Misuse, Runtime, ToolError, tool
+from toolwire import Breaker, CallFailed, Context, Misuse, Runtime, ToolError, tool
 from toolwire.actors.gate import gates
 from toolwire.protocol.failures import failed
 from toolwire.protocol.messages import CallTool
+from toolwire.protocol.observed import ENOUGH
 from toolwire.runtime.context import outside
 
 pytestmark = pytest.mark.anyio
@@ -185,17 +187,44 @@ async def test_one_that_takes_too_long_counts_and_one_whose_caller_left_does_not
         anyio.from_thread.run(stuck)
 
     work = tool(name="work", breaker=Breaker(failures=2))(stuck_in_thread if in_thread else stuck)
-    async with serving(work) as (runtime, _):
+    async with serving(work, call_seconds=0.02) as (runtime, _):
         for n in range(3):
             async with anyio.create_task_group() as calling:
-                calling.start_soon(runtime.call, work)
+                calling.start_soon(partial(runtime.call, work, timeout=60.0))
                 while began == n:
                     await checkpoint()
                 calling.cancel_scope.cancel()
         for _ in range(2):
-            assert await code(runtime, "work", timeout=0.02) == "timed_out"
+            assert await code(runtime, "work") == "timed_out"
         assert await code(runtime, "work") == "circuit_open"
         release.set()
+
+
+async def test_a_caller_in_a_hurry_says_nothing_of_the_tool() -> None:
+    @tool(breaker=Breaker(failures=1))
+    async def slow(seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+    @tool(breaker=Breaker(failures=1))
+    async def asks(context: Context) -> None:
+        (await context.call("slow", {"seconds": 5.0})).value  # noqa: B018 - it raises
+
+    async with serving(slow, asks) as (runtime, _):
+        for name, arguments in [("slow", {"seconds": 5.0}), ("asks", {})] * 3:
+            assert await code(runtime, name, arguments, timeout=0.003) == "timed_out"
+        for _ in range(ENOUGH):
+            assert await code(runtime, "slow", {"seconds": 0.0}) == ""
+        assert await code(runtime, "slow", {"seconds": 5.0}, timeout=0.2) == "timed_out"  # as long as ever
+        assert await code(runtime, "slow", {"seconds": 0.0}) == "circuit_open"
+
+
+async def test_one_that_takes_all_of_its_own_time_counts() -> None:
+    @tool(breaker=Breaker(failures=1), timeout=0.02)
+    async def stuck() -> None:
+        await anyio.sleep_forever()
+
+    async with serving(stuck) as (runtime, _):
+        assert [await code(runtime, "stuck") for _ in range(2)] == ["timed_out", "circuit_open"]
 
 
 async def test_a_probe_whose_caller_left_makes_room_for_the_next() -> None:
@@ -317,5 +346,5 @@ def test_a_tool_without_limits_has_none() -> None:
 
 def test_what_a_gate_says_of_itself() -> None:
     made = tool(name="work", breaker=True, rate="10/s")(Patient().work)
-    assert repr(gates([made])["work"]) == "<Gate work [rate: 10/s | circuit: closed]>"
-    assert gates([tool(Patient().work)]) == {}
+    assert repr(gates([made], 30.0)["work"]) == "<Gate work [rate: 10/s | circuit: closed]>"
+    assert gates([tool(Patient().work)], 30.0) == {}

@@ -48,7 +48,7 @@ def about(context: Context) -> dict[str, Any]:
     }
 
 
-@tool(isolation="process", result="spill", breaker=Breaker(failures=1))
+@tool(isolation="process", result="spill", breaker=Breaker(failures=1), timeout=0.3)
 async def spills(size: int) -> str:
     if size < 0:
         await anyio.sleep_forever()
