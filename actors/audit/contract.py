@@ -44,6 +44,6 @@ class Sink(Protocol):
     ) -> list[CallRecord]:
         """The latest `limit` records that fit, the latest first; `code="ok"` for calls that succeeded.
 
-        `since` is an instant with a time zone. Raises OSError if nothing can be read there.
+        `since` is an instant, in local time if it names no time zone. Raises OSError if nothing can be read there.
         """
         ...

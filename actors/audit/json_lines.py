@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -74,7 +74,7 @@ class JsonLines:
         limit: int = LIMIT,
     ) -> list[CallRecord]:
         """See `Sink.find`. Reads file after file, the latest first, until there are enough."""
-        wanted = Wanted(tool, conversation, code, since)
+        wanted = Wanted(tool, conversation, code, None if since is None else since.astimezone(UTC))
         found: list[CallRecord] = []
         for number in range(self.keep + 1):
             if len(found) >= limit:

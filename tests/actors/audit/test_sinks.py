@@ -3,6 +3,7 @@
 import resource
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -75,6 +76,20 @@ def test_what_is_asked_for_is_what_fits(
     wanted = Wanted(tool, conversation, code, start)
     expected = [each for each in RECORDS[::-1] if wanted.fits(each)][:limit]
     assert sink.find(tool=tool, conversation=conversation, code=code, since=start, limit=limit) == expected
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_a_time_without_a_zone_is_local(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        local = (BEGAN + timedelta(seconds=20)).astimezone().replace(tzinfo=None)
+        with opened(make(tmp_path / "calls")) as sink:
+            sink.write(RECORDS)
+            assert sink.find(since=local) == RECORDS[:19:-1]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_every_field_comes_back(make: Make, tmp_path: Path) -> None:
