@@ -34,8 +34,16 @@ class Agent(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Raises Misuse for what can't be meant."""
-        about = f"the agent {self.name!r}" if self.name else "a conversation"
-        if type(self.limits) is not dict and not isinstance(self.limits, Mapping):  # the first is six times as quick
-            raise Misuse(failed("invalid_call", f"{about}: limits are an object, not {self.limits!r:.100}"))
-        check(f"{about}, limits", self.limits, LIMITS)
-        check(about, {"tools": self.tools, "references": self.references, "eager": self.eager}, AGENT)
+        # What stands at its default is not looked at: with each `converse(model=…)` an agent is made.
+        if self.limits:
+            if type(self.limits) is not dict and not isinstance(
+                self.limits, Mapping
+            ):  # the first is six times as quick
+                raise Misuse(failed("invalid_call", f"{self._about}: limits are an object, not {self.limits!r:.100}"))
+            check(f"{self._about}, limits", self.limits, LIMITS)
+        if self.tools is not None or self.references is not False or self.eager != "read_only":
+            check(self._about, {"tools": self.tools, "references": self.references, "eager": self.eager}, AGENT)
+
+    @property
+    def _about(self) -> str:
+        return f"the agent {self.name!r}" if self.name else "a conversation"
