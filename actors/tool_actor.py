@@ -32,6 +32,7 @@ from .providers import Providers
 from .steps.needs import too_late
 from .stream import last
 from .tool import Tool, encoded
+from .validator import be_ready
 
 
 class Workshop:
@@ -94,6 +95,7 @@ class Workshop:
         """Make ready what `tools` need: what is injected, processes. Raises Misuse for what can't be."""
         await prepare(tools, self.processes)
         await self.providers.fill(tools)
+        be_ready()
 
 
 class ToolActor(Actor):

@@ -224,6 +224,11 @@ def _explainer() -> Callable[[Schema], Any]:
     return functools.partial(made, registry=REGISTRY)  # it holds the metaschemas, and retrieves nothing
 
 
+def load() -> None:
+    """Load what the first explanation needs, if it is not there yet: 40 ms and more. In any thread."""
+    _explainer()
+
+
 def unknown(instance: Any, schema: Schema) -> list[str]:
     """The keys of `instance` that neither `properties` nor `patternProperties` of `schema` name."""
     named, regular = schema.get("properties", {}), schema.get("patternProperties", {})

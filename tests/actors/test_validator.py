@@ -1,5 +1,8 @@
 """The validator answers for the tools it knows, and leaves the others to their owners."""
 
+import subprocess
+import sys
+
 import pytest
 
 from toolwire.actors.catalogue import Catalogue
@@ -54,3 +57,37 @@ async def test_what_was_meant_is_told(arguments: str, meant: str) -> None:
     assert isinstance(checked_call, CallChecked)
     assert checked_call.arguments == meant
     assert [m.what for m in checked_call.mended] == ["a number in quotes"]
+
+
+READY = """
+import sys, threading
+import anyio
+from toolwire import Runtime, tool
+from toolwire.protocol.messages import CheckCall
+
+@tool
+async def work(n: int) -> int:
+    return n
+
+async def main():
+    async with Runtime() as runtime:
+        print("jsonschema" in sys.modules)
+        if sys.argv[1] == "serves":
+            await runtime.serve(work)
+        else:
+            system = runtime.system
+            await system.context().ask(system.door("validator", system.bus.instance), CheckCall("far", "{}"))
+        [thread] = [each for each in threading.enumerate() if each.name == "toolwire explanation"] or [None]
+        if thread is not None:
+            thread.join()
+        print("jsonschema" in sys.modules, thread is None or thread.daemon)
+
+anyio.run(main, backend=sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("who", ["serves", "checks"])
+def test_what_explains_is_loaded_beside_the_loop_before_it_is_needed(who: str, anyio_backend: str) -> None:
+    program = [sys.executable, "-c", READY, who, anyio_backend]
+    done = subprocess.run(program, check=True, capture_output=True, text=True, timeout=20)
+    assert done.stdout.split() == ["False", "True", "True"]
