@@ -51,7 +51,7 @@ LATE = {
     "uvloop": "an extra",
     "sqlite3": "costly, and only where records are kept so",
     "nats": "costly, and not needed in memory",
-    "jsonschema": "costly, and only where a refusal has to be explained",
+    "jsonschema": "costly, and loaded beside the loop once a tool is served",
     "jsonschema_specifications": "comes with jsonschema",
     "json_repair": "costly, and only where repairs are switched on",
     "docstring_parser": "costly, and not needed where nothing is decorated",
