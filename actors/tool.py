@@ -288,18 +288,25 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Unpack[Option
     return Decorator(options) if function is None else Decorator(options)(function)
 
 
+def look_at(name: str, options: Options) -> None:
+    """Raises Misuse for what can't be meant of the tool `name`."""
+    check(name, options, TOOL, Options.__optional_keys__)
+    if (isolation := options.get("isolation")) not in {None, "process"}:
+        raise Misuse(failed("invalid_call", f"{name}: isolation is 'process' or None, not {isolation!r:.100}"))
+    confirm = options.get("confirm", False)
+    if inspect.iscoroutinefunction(confirm) or not (isinstance(confirm, bool) or callable(confirm)):
+        said = f"{name}: confirm is True, or a function (not async) of the arguments, not {confirm!r:.100}"
+        raise Misuse(failed("invalid_call", said))
+    if options.get("read_only") and options.get("destructive"):
+        said = f"{name}: what is read_only changes nothing, so it can't be destructive: it is one or the other"
+        raise Misuse(failed("invalid_call", said))
+
+
 def _made(function: Callable[..., Any], signature: Signature, options: Options) -> Tool[Any]:
     name, timeout = options.get("name"), options.get("timeout")
     description = options.get("description")
-    check(signature.name, options, TOOL, Options.__optional_keys__)
-    if (isolation := options.get("isolation")) not in {None, "process"}:
-        raise Misuse(
-            failed("invalid_call", f"{signature.name}: isolation is 'process' or None, not {isolation!r:.100}")
-        )
+    look_at(signature.name, options)
     confirm = options.get("confirm", False)
-    if inspect.iscoroutinefunction(confirm) or not (isinstance(confirm, bool) or callable(confirm)):
-        said = f"{signature.name}: confirm is True, or a function (not async) of the arguments, not {confirm!r:.100}"
-        raise Misuse(failed("invalid_call", said))
     writes, writes_by = names(signature.name, "writes", options.get("writes", ()), signature.parameters)
     reads, reads_by = names(signature.name, "reads", options.get("reads", ()), signature.parameters)
     touching = Touching(writes_by, reads_by)
@@ -318,7 +325,7 @@ def _made(function: Callable[..., Any], signature: Signature, options: Options) 
         computed=bool(touching),
         version=options.get("version", ""),
         lenient=options.get("lenient"),
-        isolation=isolation or ("" if is_async(function) else "thread"),
+        isolation=options.get("isolation") or ("" if is_async(function) else "thread"),
         confirm="" if confirm is False else "always" if confirm is True else "maybe",
         untrusted=options.get("untrusted", False),
         **asked(signature.name, options, read_only=options.get("read_only", False)),

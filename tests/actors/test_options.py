@@ -23,6 +23,7 @@ TOOL: list[tuple[dict[str, Any], str]] = [
     ({"retries": Retry(2, first="1")}, "f: the waits between retries can't be '1' s"),  # type: ignore[arg-type]
     ({"read_only": True, "cache": True}, "f: cache must be a number of seconds, more than 0, not True"),
     ({"read_only": True, "share": "yes"}, "f: share must be True or False, not 'yes'"),
+    ({"read_only": True, "destructive": True}, "f: what is read_only changes nothing, so it can't be destructive"),
     ({"result_bytes": "1k"}, "f: result_bytes must be a whole number, 1 or more, or None, not '1k'"),
 ]
 

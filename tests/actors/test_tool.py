@@ -41,7 +41,6 @@ async def bare(city: str, units: Literal["c", "f"] = "c") -> Weather:
     timeout=2,
     read_only=True,
     idempotent=True,
-    destructive=True,
     exclusive=True,
     writes={"b", "a"},
     reads=frozenset({"c"}),
@@ -72,6 +71,10 @@ async def test_it_stays_the_function_that_it_is() -> None:
     assert repr(bare) == "<Tool bare>"
 
 
+def test_what_is_destructive_is_told_so() -> None:
+    assert tool(destructive=True)(lambda: None).spec.destructive
+
+
 def test_bare_it_takes_all_from_the_function() -> None:
     assert isinstance(bare, Tool)
     assert bare.name == bare.spec.name == bare.__name__ == "bare"
@@ -97,7 +100,6 @@ def test_options_stand_in_the_spec() -> None:
         {"type": "integer"},
         read_only=True,
         idempotent=True,
-        destructive=True,
         timeout=2,
         exclusive=True,
         writes=("a", "b"),
