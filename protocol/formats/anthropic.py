@@ -13,7 +13,6 @@ from msgspec import Raw, Struct
 from ..blob import Blob, parted
 from ..history import (
     AssistantMessage,
-    History,
     HistoryMessage,
     SystemMessage,
     ToolMessage,
@@ -232,8 +231,7 @@ FORMAT = Format(
     result_to=result_to_anthropic,
     result_from=lambda theirs, names: result_from_anthropic(theirs),  # noqa: ARG005 - it tells no name
     messages_to=messages_to_anthropic,
-    history_to=lambda messages: plain(messages_to_anthropic(messages)),
-    history_from=lambda theirs, names: History(messages_from_anthropic(theirs, names)),
+    messages_from=messages_from_anthropic,
     answer_from=answer_from_anthropic,
     speech=Speech,
 )

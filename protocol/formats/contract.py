@@ -17,6 +17,7 @@ from ..events import CallSpoken, ReasoningDelta, TextDelta, Usage
 from ..history import History, HistoryMessage, Opaque
 from ..tools import ToolCall, ToolResult, ToolSpec
 from .names import Names
+from .reading import plain
 from .strict import Rules
 
 NamesBack = Mapping[str, str]
@@ -77,7 +78,14 @@ class Format(NamedTuple):
     result_to: Callable[[ToolResult[Any]], dict[str, Any]]
     result_from: Callable[[Any, NamesBack], ToolResult[Any]]
     messages_to: Callable[[Sequence[HistoryMessage]], Any]
-    history_to: Callable[[Sequence[HistoryMessage]], Any]
-    history_from: Callable[[Any, NamesBack], History]
+    messages_from: Callable[[Any, NamesBack], list[HistoryMessage]]
     answer_from: Callable[..., Answer]
     speech: Callable[..., Hearing] | None = None
+
+    def history_to(self, messages: Sequence[HistoryMessage]) -> Any:
+        """A history in their words, as plain values."""
+        return plain(self.messages_to(messages))
+
+    def history_from(self, theirs: Any, names: NamesBack) -> History:
+        """Their words as a history."""
+        return History(self.messages_from(theirs, names))

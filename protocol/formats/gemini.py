@@ -15,7 +15,6 @@ from ..blob import Blob, parted
 from ..dialect import normalised
 from ..history import (
     AssistantMessage,
-    History,
     HistoryMessage,
     SystemMessage,
     ToolMessage,
@@ -264,8 +263,7 @@ FORMAT = Format(
     result_to=result_to_gemini,
     result_from=result_from_gemini,
     messages_to=messages_to_gemini,
-    history_to=lambda messages: plain(messages_to_gemini(messages)),
-    history_from=lambda theirs, names: History(messages_from_gemini(theirs, names)),
+    messages_from=messages_from_gemini,
     answer_from=answer_from_gemini,
     speech=Speech,
 )

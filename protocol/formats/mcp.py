@@ -16,7 +16,6 @@ from ..blob import Blob, parted
 from ..events import Usage
 from ..history import (
     AssistantMessage,
-    History,
     HistoryMessage,
     Opaque,
     SystemMessage,
@@ -306,7 +305,6 @@ FORMAT = Format(
     result_to=result_to_mcp,
     result_from=lambda theirs, names: result_from_mcp(theirs),  # noqa: ARG005 - it tells no name
     messages_to=messages_to_mcp,
-    history_to=lambda messages: plain(messages_to_mcp(messages)),
-    history_from=lambda theirs, names: History(messages_from_mcp(theirs, names)),
+    messages_from=messages_from_mcp,
     answer_from=answer_from_mcp,
 )

@@ -15,7 +15,6 @@ from msgspec import Struct
 from ..blob import parted
 from ..history import (
     AssistantMessage,
-    History,
     HistoryMessage,
     Opaque,
     SystemMessage,
@@ -40,7 +39,7 @@ from .openai_speech import (
     opaque_fields,
     text_in,
 )
-from .reading import Json, decode_object, object_text, plain
+from .reading import Json, decode_object, object_text
 from .results import heard_message, told_text
 
 NO_PARAMETERS: Json = {"type": "object", "properties": {}}
@@ -208,8 +207,7 @@ FORMAT = Format(
     result_to=result_to_openai,
     result_from=lambda theirs, names: result_from_openai(theirs),  # noqa: ARG005 - it tells no name
     messages_to=messages_to_openai,
-    history_to=lambda messages: plain(messages_to_openai(messages)),
-    history_from=lambda theirs, names: History(messages_from_openai(theirs, names)),
+    messages_from=messages_from_openai,
     answer_from=answer_from_openai,
     speech=Speech,
 )

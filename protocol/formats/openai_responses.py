@@ -13,7 +13,6 @@ from msgspec import Raw, Struct
 from ..blob import Parted, parted
 from ..history import (
     AssistantMessage,
-    History,
     HistoryMessage,
     SystemMessage,
     ToolMessage,
@@ -29,7 +28,7 @@ from .layout import laid_out
 from .names import OPENAI_RESPONSES, called
 from .openai import function_to_openai
 from .openai_responses_speech import PROVIDER, Item, Speech, answer_from_openai_responses, items_as_answer
-from .reading import Json, object_text, plain, read
+from .reading import Json, object_text, read
 from .results import Part, heard_message, told_text
 
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
@@ -193,8 +192,7 @@ FORMAT = Format(
     result_to=result_to_openai_responses,
     result_from=lambda theirs, names: result_from_openai_responses(theirs),  # noqa: ARG005 - it tells no name
     messages_to=messages_to_openai_responses,
-    history_to=lambda messages: plain(messages_to_openai_responses(messages)),
-    history_from=lambda theirs, names: History(messages_from_openai_responses(theirs, names)),
+    messages_from=messages_from_openai_responses,
     answer_from=answer_from_openai_responses,
     speech=Speech,
 )
