@@ -1,7 +1,7 @@
 """An agent: a name for a model, what it is told, what it may call, and how far it may go."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -10,7 +10,11 @@ from ..protocol.offer import LIMITS, Eager, Limits
 from ..protocol.options import check
 from .models.contract import Model
 from .options import AGENT
+from .selectors.contract import SelectionStrategy
 from .tool import Tool
+
+WhenBusy = Literal["queue", "refuse", "interrupt"]
+"""What becomes of what is said while a turn runs."""
 
 
 class Agent(Struct, frozen=True):
@@ -20,7 +24,10 @@ class Agent(Struct, frozen=True):
     globs; without it, what the runtime serves, and `("*",)` for everything on the bus. `settings` are the
     provider's own (temperature, max_tokens, …). `references` lets one call of a response use another's result. `eager`
     says which calls may start while the model still speaks, in turns that are followed: those of `read_only` tools,
-    all, or none ("off"); see docs/streaming.md.
+    all, or none ("off"); see docs/streaming.md. `output` is a type that the answer has to be of. With `last_answer` the
+    last of its `rounds` is asked without tools, so that it is an answer. `memory` shortens what the model is told of a
+    long conversation. `selector` chooses among many tools. `when_busy` says what becomes of what is said while a turn
+    runs: it waits ("queue"), is refused, or interrupts the turn.
     """
 
     name: str
@@ -31,6 +38,11 @@ class Agent(Struct, frozen=True):
     settings: dict[str, Any] = {}
     references: bool = False
     eager: Eager = "read_only"
+    output: Any = None
+    last_answer: bool = False
+    memory: Any = None
+    selector: SelectionStrategy | None = None
+    when_busy: WhenBusy = "queue"
 
     def __post_init__(self) -> None:
         """Raises Misuse for what can't be meant."""
@@ -41,8 +53,15 @@ class Agent(Struct, frozen=True):
             ):  # the first is six times as quick
                 raise Misuse(failed("invalid_call", f"{self._about}: limits are an object, not {self.limits!r:.100}"))
             check(f"{self._about}, limits", self.limits, LIMITS)
-        if self.tools is not None or self.references is not False or self.eager != "read_only":
-            check(self._about, {"tools": self.tools, "references": self.references, "eager": self.eager}, AGENT)
+        if (
+            self.tools is not None
+            or self.references is not False
+            or self.eager != "read_only"
+            or self.last_answer is not False
+            or self.selector is not None
+            or self.when_busy != "queue"
+        ):
+            check(self._about, {name: getattr(self, name) for name in AGENT}, AGENT)
 
     @property
     def _about(self) -> str:

@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint
 from msgspec import Raw
 from msgspec.structs import replace
 
-from ..protocol.cues import CHANGED, WAITED, Wait
+from ..protocol.cues import CHANGED, WAITED, Phase, Wait
 from ..protocol.envelope import Trail, encode
 from ..protocol.events import CallFinished, ConfirmationWanted, Event, Pending
 from ..protocol.failures import ToolwireError, failed
@@ -35,7 +35,7 @@ from ..protocol.offer import DEFAULT_LIMITS, Eager, Limits, Offer
 from ..protocol.referring import instructed
 from ..protocol.streamed import StreamedTurn
 from ..protocol.tools import ToolSpec
-from ..protocol.turn import Command, Heard, Phase, Turn
+from ..protocol.turn import Command, Heard, Turn
 from ..runtime.actor import Actor
 from ..runtime.context import Context, Door
 from ..runtime.deadline import NEVER
@@ -143,7 +143,7 @@ class Conversation(Actor):
             streamed = message.events and self._offer.eager != "off"
             turn = self._turn = (StreamedTurn if streamed else Turn)(self._offer, events=message.events, name=name)
             self._last = None
-            text: str | None = message.text
+            said: Say | None = message
         elif isinstance(message, Answer):
             return await self._answer(message.decision, context)
         elif turn is None:
@@ -152,33 +152,33 @@ class Conversation(Actor):
             return self._last
         else:
             turn.events = message.events
-            text = None
+            said = None
         if context.depth > 1 and context.whose().tainted:  # asked by a tool, on behalf of another turn
             turn.tainted = True
         try:
-            ended = await (self._traced if self._house.tracing.listens() else self._told)(turn, text, context)
+            ended = await (self._traced if self._house.tracing.listens() else self._told)(turn, said, context)
         finally:
             if turn.phase != Phase.PAUSED:
                 self._turn = None
         if self._room is not None:
             ended = self._carried(ended, self._room)
-        if text is None:
+        if said is None:
             self._last = ended
         return ended
 
-    def _told(self, turn: Turn, text: str | None, context: Context) -> Awaitable[TurnEnded]:
+    def _told(self, turn: Turn, said: Say | None, context: Context) -> Awaitable[TurnEnded]:
         """Start a turn with what the user says, or go on with one that was paused; whose it is goes along."""
         of = (self._offer.conversation, turn.name, self._caller)  # a Trail, field by field
         context.trail = Raw(encode((*of, "", "", self._name) if self._name else of))
-        return self._timed(turn, text, context)
+        return self._timed(turn, said, context)
 
-    async def _traced(self, turn: Turn, text: str | None, context: Context) -> TurnEnded:
+    async def _traced(self, turn: Turn, said: Say | None, context: Context) -> TurnEnded:
         """The same, in a span of its own."""
         asked = context.whose()
         of = (self._offer.conversation, turn.name, self._caller)
         trail = Trail(*of, asked.traceparent, asked.tracestate, self._name)
         with self._house.tracing.turn(self._name, context, trail) as span:
-            ended = await self._timed(turn, text, context)
+            ended = await self._timed(turn, said, context)
             span.replied(ended.reply)
             return ended
 
@@ -206,22 +206,22 @@ class Conversation(Actor):
         calls = fitted(reply.calls, room, "the result stands in the history, but is too long for the reply")
         return ended if calls is reply.calls else TurnEnded(replace(reply, calls=calls))
 
-    async def _timed(self, turn: Turn, text: str | None, context: Context) -> TurnEnded:
+    async def _timed(self, turn: Turn, said: Say | None, context: Context) -> TurnEnded:
         """The turn within its time: `seconds` in all, without those in which it waited for a person."""
         system, outer = context.system, context.deadline
-        seconds = self._offer.seconds if text is not None else turn.seconds
+        seconds = self._offer.seconds if said is not None else turn.seconds
         turn.waited = 0.0
         own = NEVER if seconds is None else system.clock() + seconds
         context.deadline = min(outer, own)
         with system.scope() as scope:
             system.alarms.set(scope, context.deadline)
             try:
-                if text is not None and system.breathless():
+                if said is not None and system.breathless():
                     await checkpoint()
                 if isinstance(turn, StreamedTurn) and turn.events:
                     async with EagerCalls(turn, context, self._asks[RunBatch]) as eager:
-                        return await self._turned(turn, text, context, (scope, outer, own), eager)
-                return await self._turned(turn, text, context, (scope, outer, own))
+                        return await self._turned(turn, said, context, (scope, outer, own), eager)
+                return await self._turned(turn, said, context, (scope, outer, own))
             except BaseException:
                 turn.close()
                 raise
@@ -233,14 +233,16 @@ class Conversation(Actor):
         raise AssertionError("a turn ends, is cancelled, or raises")
 
     async def _turned(
-        self, turn: Turn, text: str | None, context: Context, watch: Watch, eager: EagerCalls | None = None
+        self, turn: Turn, said: Say | None, context: Context, watch: Watch, eager: EagerCalls | None = None
     ) -> TurnEnded:
         """Say what the turn's table commands, and tell it what was answered, until it is over."""
         hear = Numbered(context, turn, eager).hear if turn.events else None
         ask = context.ask if eager is None else eager.ask
         catalogue = self._house.catalogue
-        seen = catalogue.version if text is not None else None
-        command: Command = turn.start(text) if text is not None else turn.step(WAITED)
+        seen = catalogue.version if said is not None else None
+        command: Command = (
+            turn.step(WAITED) if said is None else turn.start(said.text, said.blobs, said.tool_choice, said.output)
+        )
         while not isinstance(command, TurnEnded):
             heard: Heard
             if type(command) is Wait:

@@ -80,7 +80,15 @@ class ModelActor(Actor):
         tools = self.memory.offer(message.tools, message.specs)
         if history is None or tools is None:
             return SendAll(history=history is None, tools=tools is None)
-        request = ModelRequest(history, tools, message.settings, message.conversation, context.remaining())
+        request = ModelRequest(
+            history,
+            tools,
+            message.settings,
+            message.conversation,
+            context.remaining(),
+            message.tool_choice,
+            message.output,
+        )
         try:
             if message.events and self._speaker is not None:
                 reply = await self._streamed(self._speaker, request, context, calls=message.calls)
@@ -93,7 +101,7 @@ class ModelActor(Actor):
         if type(reply) is not ModelReply:
             said = f"the model returned {type(reply).__name__}, not a ModelReply"
             raise ToolwireError(failed("model_failed", said))
-        return Completed(reply.text, reply.calls, reply.usage, reply.finish, reply.opaque)
+        return Completed(reply.text, reply.calls, reply.usage, reply.finish, reply.opaque, reply.model)
 
     def unsaid(self, error: Exception) -> Failure:
         """Whatever can't be sent on, the model has said."""

@@ -6,6 +6,7 @@ from typing import Any
 from ..protocol.breaker import Breaker
 from ..protocol.options import COUNT, COUNT_OR_0, SECONDS, TEXT, TRUTH, Kind, maybe
 from ..protocol.policy import Policy
+from .selectors.contract import SelectionStrategy
 
 
 def is_sinks(value: Any) -> bool:
@@ -53,4 +54,9 @@ AGENT = {
     "tools": maybe(Kind('a list: of tools, functions, names or globs, such as ["*"]', is_tools)),
     "references": TRUTH,
     "eager": Kind("'read_only', 'all' or 'off'", lambda value: value in ("read_only", "all", "off")),
+    "last_answer": TRUTH,
+    "selector": maybe(
+        Kind("an object with add, remove and select", lambda value: isinstance(value, SelectionStrategy))
+    ),
+    "when_busy": Kind("'queue', 'refuse' or 'interrupt'", lambda value: value in ("queue", "refuse", "interrupt")),
 }

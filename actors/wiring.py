@@ -27,7 +27,7 @@ from ..runtime.context import Context, outside, reached
 from ..runtime.system import ActorSystem
 from ..runtime.threads import Abandoned
 from ..runtime.tracing import Tracing
-from .agent import Agent
+from .agent import Agent, WhenBusy
 from .artifact_reader import read_whole
 from .artifacts import ROOM, Artifacts
 from .audit import Sink
@@ -45,6 +45,7 @@ from .middleware import Middleware
 from .models.contract import Model
 from .options import RUNTIME
 from .records import Records
+from .selectors.contract import SelectionStrategy
 from .sending import encoded, encoded_all
 from .services import Services
 from .serving import Served
@@ -352,12 +353,17 @@ class Runtime:
         settings: dict[str, Any] | None = None,
         references: bool = False,
         eager: Eager = "read_only",
+        output: Any = None,
+        last_answer: bool = False,
+        memory: Any = None,
+        selector: SelectionStrategy | None = None,
+        when_busy: WhenBusy = "queue",
     ) -> Chat:
         """Open a conversation, or go on with the one of that `id`.
 
         Without an `id` nobody else can find it: it lasts as long as the Chat.
 
-        By an agent, or by a model and what it is told; `tools` as in `Agent`. `caller` is the application's own
+        By an agent, or by a model and what it is told; the rest as in `Agent`. `caller` is the application's own
         data about who speaks: tools see it, a model never does. Raises Misuse if the conversation is open for another
         caller.
         """
@@ -366,7 +372,21 @@ class Runtime:
         if agent is None:
             if model is None:
                 raise Misuse(failed("invalid_call", "a conversation needs an agent, or a model"))
-            agent = Agent("", model, system, tools, limits or {}, settings or {}, references, eager)
+            agent = Agent(
+                "",
+                model,
+                system,
+                tools,
+                limits or {},
+                settings or {},
+                references,
+                eager,
+                output,
+                last_answer,
+                memory,
+                selector,
+                when_busy,
+            )
         with reached:
             return await self._conversations.open(agent, id, caller)
 

@@ -1,4 +1,4 @@
-"""Bytes inside a value: an image, a sound, a document that a tool returns, alone or anywhere in its result.
+"""Bytes inside a value: an image, a sound, a document that a user shows, or that stands in a tool's result.
 
 In JSON a blob is `{"$blob": "image/png", "data": "<base64>", "name": "a.png"}`, where the name may be missing. Formats
 that carry bytes beside the text take the blobs out of it: `{"$blob": 0}` then keeps the place of the first.
@@ -15,11 +15,15 @@ KEY = '"$blob"'
 
 
 class Blob(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """Bytes with their media type (such as "image/png"), as a tool may return them."""
+    """Bytes with their media type (such as "image/png"), as a tool may return them and a user may show them.
+
+    In place of `data` there may be the `url` where whoever reads it can fetch them.
+    """
 
     media_type: str = field(name="$blob")
-    data: bytes
+    data: bytes = b""
     name: str = ""
+    url: str = ""
 
 
 class Parted(NamedTuple):
@@ -76,9 +80,10 @@ def _replaced(value: Any, taken: Callable[[Blob], dict[str, Any]]) -> Any:
         if "$blob" not in node:
             return None
         try:
-            return taken(msgspec.convert(node, Blob))
+            blob = msgspec.convert(node, Blob)
         except msgspec.ValidationError:
             return None
+        return taken(blob) if blob.data or blob.url else None  # an empty one is told of as it stands
 
     return _walked(value, put)
 

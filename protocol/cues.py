@@ -1,4 +1,4 @@
-"""What a turn says to whoever carries it, and hears from it, that is no message: nobody else is asked."""
+"""The phases of a turn; and what it says to whoever carries it, and hears from it, that is no message."""
 
 from msgspec import Struct
 
@@ -22,3 +22,15 @@ class Waited(Struct, frozen=True, gc=False):
 
 CHANGED = ToolsChanged()
 WAITED = Waited()
+
+
+class Phase:
+    """Whose answer the turn waits for. Plain strings: in its table an Enum would cost more to look up than to hear."""
+
+    SELECTING = "selecting"
+    COMPLETING = "completing"
+    SPEAKING = "speaking"
+    CALLING = "calling"
+    WAITING = "waiting"
+    PAUSED = "paused"
+    ENDED = "ended"

@@ -9,13 +9,26 @@ from .tools import ToolCall, ToolResult
 
 
 class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
-    """Tokens, as the provider counts them."""
+    """Tokens, as the provider counts them, and what they cost, if the runtime was told its prices.
+
+    `cached_tokens` are those of `input_tokens` that the provider had kept, `reasoning_tokens` those of `output_tokens`
+    that it thought with.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: float = 0.0
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens)
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.cost + other.cost,
+        )
 
 
 class Pending(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -39,6 +52,7 @@ class Reply(Struct, frozen=True, omit_defaults=True, gc=False):
     `ended` is one of: answered, rounds, calls, tokens, cost, time, interrupted, refused, filtered, failed, paused.
     `calls` holds the result of each call of the turn, in the order asked; `failure` says why a turn did not end
     well. `rounds` counts how often the model was asked. `pending` are calls of a paused turn that wait for a person.
+    `output` is what the answer says, where the turn asked for an answer of a type.
     """
 
     text: str
@@ -48,6 +62,7 @@ class Reply(Struct, frozen=True, omit_defaults=True, gc=False):
     rounds: int = 0
     failure: Failure | None = None
     pending: tuple[Pending, ...] = ()
+    output: Any = None
 
 
 class TextDelta(Struct, frozen=True, tag_field="event", tag="text", gc=False):

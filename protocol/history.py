@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from .blob import Blob
 from .failures import CODES, Failure
 from .spoken import Spoken
 from .tools import ToolCall, ToolResult, encode_json
@@ -18,10 +19,11 @@ class SystemMessage(Struct, frozen=True, tag_field="role", tag="system", gc=Fals
     text: str
 
 
-class UserMessage(Struct, frozen=True, tag_field="role", tag="user", gc=False):
-    """What the user said."""
+class UserMessage(Struct, frozen=True, omit_defaults=True, tag_field="role", tag="user", gc=False):
+    """What the user said, and what was shown with it: images, files."""
 
     text: str
+    blobs: tuple[Blob, ...] = ()
 
 
 class Opaque(Struct, frozen=True, omit_defaults=True, gc=False):

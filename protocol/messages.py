@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
+from .blob import Blob
 from .events import Reply, Usage
 from .failures import Failure
 from .history import HistoryMessage, Opaque
@@ -65,10 +66,39 @@ class Resume(Request[TurnEnded], frozen=True, tag="resume", gc=False):
 
 
 class Say(Request[TurnEnded], frozen=True, tag="say", gc=False):
-    """To a conversation: the user speaks. `events` asks for them to be told as they happen."""
+    """To a conversation: the user speaks. `events` asks for them to be told as they happen.
+
+    `blobs` are shown with the text. `tool_choice` is that of the turn: auto, none, required, or the name of the tool to
+    call first. `output` is the JSON Schema of the answer, None for any.
+    """
 
     text: str
     events: bool = False
+    blobs: tuple[Blob, ...] = ()
+    tool_choice: str = "auto"
+    output: dict[str, Any] | None = None
+
+
+class Interrupted(Message, frozen=True, tag="interrupted", gc=False):
+    """No turn runs any more. `running`: one did, and has ended for that."""
+
+    running: bool
+
+
+class Interrupt(Request[Interrupted], frozen=True, tag="interrupt", gc=False):
+    """To a conversation, at any time: end the turn that runs, and answer once it has ended."""
+
+
+class Rewound(Message, frozen=True, tag="rewound", gc=False):
+    """So many messages the history has now."""
+
+    length: int
+
+
+class Rewind(Request[Rewound], frozen=True, tag="rewind", gc=False):
+    """To a conversation: forget what came after the first `length` messages; the system's stays."""
+
+    length: int
 
 
 class ToolsSelected(Message, frozen=True, tag="tools_selected", gc=False):
@@ -93,7 +123,7 @@ class SelectTools(Request[ToolsSelected], frozen=True, tag="select_tools", gc=Fa
 class Completed(Message, frozen=True, tag="completed", gc=False):
     """What the model said. `finish` is one of: stop, calls, length, filtered, refused.
 
-    `opaque` is for the provider that made it, and goes into the history with the rest.
+    `opaque` is for the provider that made it, and goes into the history with the rest. `model` is who answered.
     """
 
     text: str = ""
@@ -101,6 +131,7 @@ class Completed(Message, frozen=True, tag="completed", gc=False):
     usage: Usage = Usage()
     finish: str = "stop"
     opaque: tuple[Opaque, ...] = ()
+    model: str = ""
 
 
 class SendAll(Message, frozen=True, tag="send_all", gc=False):
@@ -114,7 +145,8 @@ class Complete(Request[Completed | SendAll], frozen=True, tag="complete", gc=Fal
     """To a model: go on with a conversation.
 
     `known` messages are there already, `newer` come after them. `tools` is the digest of those on offer; `specs`
-    are sent only if they were asked for. `calls` asks to be told of each call as soon as it is spoken.
+    are sent only if they were asked for. `calls` asks to be told of each call as soon as it is spoken. `tool_choice` is
+    auto, none, required, or a tool's name; `output` the JSON Schema of the answer, None for any.
     """
 
     conversation: str
@@ -125,6 +157,8 @@ class Complete(Request[Completed | SendAll], frozen=True, tag="complete", gc=Fal
     settings: dict[str, Any] = {}
     events: bool = False
     calls: bool = False
+    tool_choice: str = "auto"
+    output: dict[str, Any] | None = None
 
 
 class Remembered(Message, frozen=True, tag="remembered", gc=False):

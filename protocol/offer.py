@@ -5,14 +5,15 @@ from collections.abc import Callable
 from typing import Any, Literal, TypedDict
 
 from .history import HistoryMessage
-from .options import LIMIT, SECONDS_OR_0
+from .options import AMOUNT, LIMIT, SECONDS_OR_0
 
 
 class Limits(TypedDict, total=False):
     """What one turn may use. `rounds` counts replies of the model, `seconds` is the time of the turn.
 
-    `same_call` is how often the same call may be made with the same arguments. `confirm_within` is how many seconds a
-    turn whose events are followed waits for a person, which is no time of its own.
+    `cost` is in the currency of the runtime's prices. `same_call` is how often the same call may be made with the same
+    arguments. `confirm_within` is how many seconds a turn whose events are followed waits for a person, which is no
+    time of its own.
     """
 
     rounds: int
@@ -20,6 +21,7 @@ class Limits(TypedDict, total=False):
     calls_per_response: int
     input_tokens: int
     output_tokens: int
+    cost: float
     seconds: float
     same_call: int
     confirm_within: float
@@ -28,6 +30,7 @@ class Limits(TypedDict, total=False):
 LIMITS = {
     **dict.fromkeys(("rounds", "calls", "calls_per_response", "input_tokens", "output_tokens", "same_call"), LIMIT),
     **dict.fromkeys(("seconds", "confirm_within"), SECONDS_OR_0),
+    "cost": AMOUNT,
 }
 """Of what kind each limit is."""
 

@@ -45,6 +45,7 @@ COUNT = Kind("a whole number, 1 or more", is_count)
 COUNT_OR_0 = Kind("a whole number, 0 or more", lambda value: is_count(value, 0))
 LIMIT = Kind("a whole number, 0 or more, or math.inf", is_limit)
 SECONDS = Kind("more than 0 s", is_seconds)
+AMOUNT = Kind("a number, 0 or more", is_amount)
 SECONDS_OR_0 = Kind("0 s or more", is_amount)
 
 

@@ -10,6 +10,7 @@ is: the history says what was called, and what came of it.
 from collections.abc import Callable
 from typing import Any
 
+from .cues import Phase
 from .events import CallSpoken
 from .failures import Effect, Failure, failed
 from .history import AssistantMessage
@@ -17,7 +18,7 @@ from .messages import AddCall, BatchEnded, CloseBatch, Complete, Completed, Open
 from .offer import Offer
 from .speaking import Speaking
 from .tools import ToolCall, ToolResult
-from .turn import ENDED_BY, SPENT, STEPS, Command, Heard, Phase, Turn
+from .turn import ENDED_BY, SPENT, STEPS, Command, Heard, Turn
 
 
 class StreamedTurn(Turn):
@@ -121,7 +122,9 @@ class StreamedTurn(Turn):
             None,
             offer.settings,
             self.events,
-            calls=self.events and bool(self.digest),
+            self.events and bool(self.digest),
+            self.tool_choice,
+            self.output,
         )
 
     def _replied(self, heard: Completed) -> CloseBatch:

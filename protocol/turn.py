@@ -17,7 +17,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .cues import CHANGED, ToolsChanged, Wait, Waited
+from .blob import Blob
+from .cues import CHANGED, Phase, ToolsChanged, Wait, Waited
 from .events import Pending, Reply, Usage
 from .failures import Effect, Failure, ToolwireError, failed
 from .history import AssistantMessage, UserMessage
@@ -38,19 +39,6 @@ from .questions import Questions, left, question
 from .repeats import Repeats
 from .response import Response
 from .tools import ToolCall, ToolResult
-
-
-class Phase:
-    """Whose answer the turn waits for. Plain strings: in the table an Enum would cost more to look up than to hear."""
-
-    SELECTING = "selecting"
-    COMPLETING = "completing"
-    SPEAKING = "speaking"
-    CALLING = "calling"
-    WAITING = "waiting"
-    PAUSED = "paused"
-    ENDED = "ended"
-
 
 NOTHING = Usage()
 
@@ -80,6 +68,7 @@ class Turn:
         "name",
         "names",
         "offer",
+        "output",
         "phase",
         "questions",
         "repeats",
@@ -89,6 +78,7 @@ class Turn:
         "seconds",
         "tainted",
         "text",
+        "tool_choice",
         "usage",
         "waited",
     )
@@ -106,6 +96,8 @@ class Turn:
         self._made: tuple[ToolCall, ...] = ()
         self._repeats: Repeats | None = None
         self.text = ""
+        self.tool_choice = "auto"
+        self.output: dict[str, Any] | None = None
         self.phase = Phase.ENDED
         self.digest = ""
         self.rounds = 0
@@ -115,10 +107,18 @@ class Turn:
         self.results: list[ToolResult[Any]] = []
         self.usage = NOTHING
 
-    def start(self, text: str) -> Command:
-        """The user says `text`."""
+    def start(
+        self,
+        text: str,
+        blobs: tuple[Blob, ...] = (),
+        tool_choice: str = "auto",
+        output: dict[str, Any] | None = None,
+    ) -> Command:
+        """The user says `text`, and shows `blobs`. See `Say`."""
         self.text = text
-        self.offer.history.append(UserMessage(text))
+        self.tool_choice = tool_choice
+        self.output = output
+        self.offer.history.append(UserMessage(text, blobs))
         return self._select()
 
     def step(self, heard: Heard) -> Command:
@@ -204,7 +204,18 @@ class Turn:
         offer = self.offer
         self.phase = Phase.COMPLETING
         newer = tuple(offer.history[offer.known :])
-        return Complete(offer.conversation, offer.known, newer, self.digest, None, offer.settings, self.events)
+        return Complete(
+            offer.conversation,
+            offer.known,
+            newer,
+            self.digest,
+            None,
+            offer.settings,
+            self.events,
+            False,
+            self.tool_choice,
+            self.output,
+        )
 
     def _selected(self, heard: ToolsSelected) -> Command:
         # The same tools, offered with references, are another offer.

@@ -24,8 +24,9 @@ from ...protocol.tools import ToolCall, ToolSpec
 class ModelRequest(Struct, frozen=True):
     """All that a model needs for one reply.
 
-    `settings` are the provider's own words (temperature, max_tokens, …), passed on as they are. `seconds` is the
-    time left for the reply, None for no limit.
+    `settings` say how to answer (temperature, max_tokens, …). `seconds` is the time left for the reply, None for no
+    limit. `tool_choice` is auto, none, required (call some tool), or the name of the tool to call. `output` is the JSON
+    Schema that the answer's text has to fit, None for any text.
     """
 
     messages: Sequence[HistoryMessage]
@@ -33,13 +34,15 @@ class ModelRequest(Struct, frozen=True):
     settings: dict[str, Any] = {}
     conversation: str = ""
     seconds: float | None = None
+    tool_choice: str = "auto"
+    output: dict[str, Any] | None = None
 
 
 class ModelReply(Struct, frozen=True):
     """What a model said: text, calls, or both.
 
     `finish` is one of: stop, calls, length (cut off), filtered, refused. `opaque` is for the provider that made it:
-    the history keeps it, and the next request holds it again.
+    the history keeps it, and the next request holds it again. `model` is who answered, as the provider says.
     """
 
     text: str = ""
@@ -47,6 +50,7 @@ class ModelReply(Struct, frozen=True):
     usage: Usage = Usage()
     finish: str = "stop"
     opaque: tuple[Opaque, ...] = ()
+    model: str = ""
 
 
 ModelEvent = TextDelta | ReasoningDelta | CallSpoken | ModelReply

@@ -9,6 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from toolwire.actors.eager import EagerCalls
+from toolwire.protocol.cues import Phase
 from toolwire.protocol.events import CallFinished, CallSpoken, CallStarted, Event, TextDelta
 from toolwire.protocol.failures import Failure, ToolwireError, failed
 from toolwire.protocol.history import AssistantMessage, UserMessage
@@ -28,7 +29,6 @@ from toolwire.protocol.messages import (
 from toolwire.protocol.offer import Eager, Offer
 from toolwire.protocol.streamed import StreamedTurn
 from toolwire.protocol.tools import ToolCall, ToolResult
-from toolwire.protocol.turn import Phase
 from toolwire.runtime.bus import MemoryBus
 from toolwire.runtime.context import Context
 from toolwire.runtime.system import ActorSystem

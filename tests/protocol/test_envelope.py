@@ -50,6 +50,7 @@ SIMPLE: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     type(None): st.none(),
     Any: JSON,
+    bytes: st.binary(max_size=3),
 }
 
 KINDS: list[type[Message]] = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolwire.protocol.cues import WAITED, Wait
+from toolwire.protocol.cues import WAITED, Phase, Wait
 from toolwire.protocol.events import Pending
 from toolwire.protocol.failures import ToolwireError, failed
 from toolwire.protocol.history import AssistantMessage, HistoryMessage, ToolMessage
@@ -16,7 +16,7 @@ from toolwire.protocol.offer import Limits, Offer
 from toolwire.protocol.questions import Questions, denied, hanging, hangs, question
 from toolwire.protocol.repeats import Repeats
 from toolwire.protocol.tools import ToolCall, ToolResult
-from toolwire.protocol.turn import Command, Phase, Turn
+from toolwire.protocol.turn import Command, Turn
 
 
 def held(call: ToolCall, token: str) -> ToolResult[Any]:

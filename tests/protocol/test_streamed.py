@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolwire.protocol.cues import Phase
 from toolwire.protocol.events import CallSpoken, Usage
 from toolwire.protocol.failures import failed
 from toolwire.protocol.history import AssistantMessage, HistoryMessage, ToolMessage, UserMessage
@@ -25,7 +26,6 @@ from toolwire.protocol.messages import (
 from toolwire.protocol.offer import DEFAULT_LIMITS, Eager, Limits, Offer
 from toolwire.protocol.streamed import SPOKEN, StreamedTurn
 from toolwire.protocol.tools import ToolCall, ToolResult
-from toolwire.protocol.turn import Phase
 
 READS = ToolCall("r", "reads")
 WRITES = ToolCall("w", "writes")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolwire.protocol.cues import CHANGED, ToolsChanged
+from toolwire.protocol.cues import CHANGED, Phase, ToolsChanged
 from toolwire.protocol.events import Usage
 from toolwire.protocol.failures import CODES, Failure, failed
 from toolwire.protocol.history import AssistantMessage, History, HistoryMessage, SystemMessage, ToolMessage, UserMessage
@@ -24,7 +24,7 @@ from toolwire.protocol.messages import (
 )
 from toolwire.protocol.offer import Limits, Offer
 from toolwire.protocol.tools import ToolCall, ToolResult
-from toolwire.protocol.turn import REPEATS, STEPS, Command, Phase, Turn
+from toolwire.protocol.turn import REPEATS, STEPS, Command, Turn
 
 PHASES = ["selecting", "completing", "calling", "waiting", "paused", "ended"]
 ENDS = {"answered", "rounds", "calls", "tokens", "time", "interrupted", "refused", "filtered", "failed"}

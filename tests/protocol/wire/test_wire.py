@@ -13,6 +13,7 @@ import pytest
 from msgspec import Raw
 
 from toolwire.protocol import messages
+from toolwire.protocol.blob import Blob
 from toolwire.protocol.envelope import (
     VERSION,
     Answer,
@@ -83,24 +84,41 @@ OPAQUE = (
 )
 HISTORY = (
     SystemMessage("be kind"),
-    UserMessage("hello"),
+    UserMessage("hello", (Blob("image/png", url="https://example.com/a.png"),)),
     AssistantMessage("hm", CALLS, OPAQUE),
     ToolMessage("1", "search", "[1,2]"),
     ToolMessage("2", "book", '{"error":{}}', failed=True),
 )
 DECISION = messages.Decision("t.1", approved=True, arguments="{}", reason="so be it")
 PENDING = Pending("1", "search", "{}", "it always asks", "t.1", 60.0)
-REPLY = Reply("done", "rounds", RESULTS, Usage(10, 20), 3, FAILURE)
+REPLY = Reply("done", "rounds", RESULTS, Usage(10, 20, 5, 6, 0.5), 3, FAILURE, (PENDING,), {"days": 3})
+BLOB = Blob("image/png", b"\x89PNG", "a.png")
+SCHEMA = {"type": "object"}
 
 SAID: list[Message] = [
     messages.Failed(FAILURE),
     messages.TurnEnded(REPLY),
-    messages.Say("hello", events=True),
+    messages.Say("hello", events=True, blobs=(BLOB,), tool_choice="search", output=SCHEMA),
+    messages.Interrupted(running=True),
+    messages.Interrupt(),
+    messages.Rewound(3),
+    messages.Rewind(3),
     messages.ToolsSelected(("search", "book"), "d1"),
     messages.SelectTools("hello", ("s*",), ("book",)),
-    messages.Completed("hm", CALLS, Usage(1, 2), "calls", OPAQUE),
+    messages.Completed("hm", CALLS, Usage(1, 2), "calls", OPAQUE, "m-1"),
     messages.SendAll(history=True, tools=False),
-    messages.Complete("c-1", 2, HISTORY, "d1", (SPEC,), {"temperature": 0.5}, events=True),
+    messages.Complete(
+        "c-1",
+        2,
+        HISTORY,
+        "d1",
+        (SPEC,),
+        {"temperature": 0.5},
+        events=True,
+        calls=True,
+        tool_choice="search",
+        output=SCHEMA,
+    ),
     messages.Remembered(4),
     messages.Remember("c-1", 2, HISTORY),
     messages.BatchEnded(RESULTS),
@@ -153,6 +171,8 @@ ASKED_BY = {
     "ArtifactRead": messages.ReadArtifact,
     "ToolLoaded": messages.LoadTool,
     "Answered": messages.Answer,
+    "Interrupted": messages.Interrupt,
+    "Rewound": messages.Rewind,
     "CallAdded": messages.AddCall,
     "BatchClosed": messages.CloseBatch,
     "CallAnswered": messages.AnswerCall,
