@@ -10,7 +10,21 @@ from collections.abc import Callable
 
 import msgspec
 
-from . import arguments, bench_dataflow, eager, hops, idle, remote, signatures, startup, streams, table, turns
+from . import (
+    arguments,
+    bench_dataflow,
+    deltas,
+    eager,
+    hops,
+    idle,
+    long_history,
+    remote,
+    signatures,
+    startup,
+    streams,
+    table,
+    turns,
+)
 from .broker import Broker, NoBroker
 from .measure import Bench, Figure, measured
 from .work import Loop
@@ -23,9 +37,9 @@ LEAST = 5
 
 SIGNATURES = ["schema", "decode.typed", "decode.schema"]
 ARGUMENTS = ["arguments.typed", "arguments.schema", "arguments.wrong"]
-OTHERS = [*SIGNATURES, *ARGUMENTS, "hop.memory", "hop.nats", "remote.latency", "remote.rate", "memory", "import"]
+OTHERS = [*SIGNATURES, *ARGUMENTS, "hop.memory", "hop.nats", "remote.latency", "remote.rate", *idle.NAMES, "import"]
 WORKLOADS = [work.name + suffix for work in turns.WORKLOADS for suffix in ("", turns.SUSPENDS)]
-NAMES = [*WORKLOADS, *streams.NAMES, *bench_dataflow.NAMES, *eager.NAMES, *OTHERS]
+NAMES = [*WORKLOADS, *streams.NAMES, *bench_dataflow.NAMES, *eager.NAMES, *deltas.NAMES, *long_history.NAMES, *OTHERS]
 
 
 def wanted(names: list[str]) -> set[str]:
@@ -46,12 +60,14 @@ def groups(chosen: set[str], broker: Broker, loop: Loop, share: float) -> list[C
         (set(streams.NAMES), lambda: streams.benches(loop, share)),
         (set(bench_dataflow.NAMES), lambda: bench_dataflow.benches(loop, share)),
         (set(eager.NAMES), lambda: eager.benches(loop, share)),
+        (set(deltas.NAMES), lambda: deltas.benches(loop, share)),
+        (set(long_history.NAMES), lambda: long_history.benches(loop, share)),
         (set(SIGNATURES), lambda: signatures.benches(share)),
         (set(ARGUMENTS), lambda: arguments.benches(share)),
         ({"hop.memory"}, lambda: [hops.memory_bench(loop, share)]),
         ({"hop.nats"}, lambda: [hops.nats_bench(broker, loop, share)]),
         ({"remote.latency", "remote.rate"}, lambda: remote.benches(broker, loop, share)),
-        ({"memory"}, lambda: [idle.bench(loop, share)]),
+        (set(idle.NAMES), lambda: idle.benches(loop, share)),
         ({"import"}, lambda: [startup.bench()]),
     ]
     return [make for names, make in made if names & chosen]

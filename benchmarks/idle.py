@@ -1,4 +1,6 @@
-"""The memory of an idle conversation: `python -m benchmarks.idle toolwire|bare COUNT LOOP` prints KiB for each.
+"""The memory of an idle conversation: `python -m benchmarks.idle KIND COUNT LOOP` prints KiB for each.
+
+KIND is toolwire, named (conversations that others find by their id) or bare.
 
 It is the growth of the process's resident memory by COUNT conversations that each had one turn with one call and
 are kept, after a garbage collection; in a process of its own, for memory that was given back once hides growth.
@@ -12,16 +14,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from toolwire import Runtime
+import anyio
+
+from toolwire import Chat, Runtime
 
 from . import floors
-from .measure import TOOLWIRE, Bench, Gate, side
+from .measure import TOOLWIRE, Bench, Gate
 from .turns import Script, registered
 from .work import PROMPT, Loop, Work
 
 CONVERSATIONS = 10_000
 WARM = 500
 BUDGET = 8.0
+KINDS = {"memory": "toolwire", "memory.named": "named"}
+NAMES = list(KINDS)
 WORK = Work("memory", CONVERSATIONS)
 
 
@@ -35,15 +41,16 @@ def resident() -> float:
     return most / 1024 if sys.platform == "darwin" else float(most)
 
 
-async def toolwire(count: int, loop: Loop) -> float:
+async def toolwire(count: int, loop: Loop, *, named: bool = False) -> float:
     """KiB of one conversation of Toolwire's."""
     async with Runtime("memory://") as runtime:
         await runtime.serve(*registered(1, loop, suspends=False))
-        model, kept = Script(WORK), []
+        model = Script(WORK)
+        kept: list[Chat] = []
 
         async def more(number: int) -> None:
             for _ in range(number):
-                chat = await runtime.converse(model=model)
+                chat = await runtime.converse(model=model, id=f"user-{len(kept)}" if named else None)
                 await chat.say(PROMPT)
                 kept.append(chat)
 
@@ -77,17 +84,23 @@ def elsewhere(kind: str, count: int, loop: Loop) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603 - ourselves
 
 
-def bench(loop: Loop, share: float) -> Bench:
-    """The line of the table."""
+def benches(loop: Loop, share: float) -> list[Bench]:
+    """A line for each kind of conversation."""
     count = int(CONVERSATIONS * share)
-    sides = {
-        "history": partial(elsewhere, "bare", count, loop),
-        TOOLWIRE: partial(elsewhere, "toolwire", count, loop),
-    }
-    return Bench("memory", "KiB/conversation", sides, Gate(BUDGET))
+    history = partial(elsewhere, "bare", count, loop)
+    return [
+        Bench(
+            name,
+            "KiB/conversation",
+            {"history": history, TOOLWIRE: partial(elsewhere, kind, count, loop)},
+            Gate(BUDGET),
+        )
+        for name, kind in KINDS.items()
+    ]
 
 
 if __name__ == "__main__":
     _, what, number, backend = sys.argv
     on: Loop = "trio" if backend == "trio" else "asyncio"
-    print(bare(int(number)) if what == "bare" else side(on, toolwire, int(number), on)())
+    ours = partial(toolwire, int(number), on, named=what == "named")
+    print(bare(int(number)) if what == "bare" else anyio.run(ours, backend=on))

@@ -33,12 +33,24 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
 def test_each_benchmark_is_one_json_line(loop: str) -> None:
     done = run(
-        "W1", "W3", "W4.200", "flow.plan", "hop.memory", "--quick", "--repeats", "5", "--json", "--backend", loop
+        "W1",
+        "W3",
+        "W4.200",
+        "flow.plan",
+        "delta",
+        "history",
+        "hop.memory",
+        "--quick",
+        "--repeats",
+        "5",
+        "--json",
+        "--backend",
+        loop,
     )
     assert (done.returncode, done.stderr) == (0, "")
     figures = {figure["name"]: figure for figure in map(json.loads, done.stdout.splitlines())}
     workloads = ["W1", "W1.suspends", "W3", "W3.suspends", "W4.200", "W4.200.suspends"]
-    assert list(figures) == [*workloads, "flow.plan", "hop.memory"]
+    assert list(figures) == [*workloads, "flow.plan", "delta", "delta.p99", "history", "hop.memory"]
     for figure in figures.values():
         assert set(figure) == FIELDS
         assert figure["loop"] == loop
