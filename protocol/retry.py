@@ -23,7 +23,14 @@ def pause(failure: Failure, spec: ToolSpec, attempt: int, left: float | None, dr
     long as what is left.
     """
     retry = spec.retry
-    if retry is None or attempt > retry.times or not may_repeat(failure, spec) or not asked_for(failure, retry):
+    if retry is None or not may_repeat(failure, spec) or not asked_for(failure, retry):
+        return None
+    return wait_after(failure, retry, attempt, left, draw)
+
+
+def wait_after(failure: Failure, retry: Retry, attempt: int, left: float | None, draw: float) -> float | None:
+    """The same for what may be tried again, and where that is wanted: how often and how long `retry` says."""
+    if attempt > retry.times:
         return None
     wait = draw * bound(retry, attempt)
     if failure.retry_after is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...protocol.failures import Misuse, ToolwireError, failed
 from .contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
+from .hearing import close, prepare
 
 __all__ = ["Model", "ModelEvent", "ModelReply", "ModelRequest", "StreamingModel", "model_from"]
 
@@ -26,10 +27,17 @@ def model_from(model: object) -> Model:
 
     A name is "provider:model", such as "openai:gpt-5.1"; who speaks like the provider elsewhere is named by
     "openai:llama3.2@http://127.0.0.1:11434/v1". A model is an object with `async complete(request)`, or with
-    `stream(request)`, or both. Raises Misuse.
+    `stream(request)`, or both. One that makes what it needs only later has a `prepare()`, which is called here.
+    Raises Misuse.
     """
     if isinstance(model, str):
         return _named(model)
+    prepare((model,))
+    return as_model(model)
+
+
+def as_model(model: object) -> Model:
+    """An object as a model, before what it needs is made. Raises Misuse if it is none."""
     if inspect.iscoroutinefunction(getattr(model, "complete", None)) and not isinstance(model, type):
         return model  # type: ignore[return-value]  # its parameters can't be told from here
     if callable(getattr(model, "stream", None)) and not isinstance(model, type):
@@ -59,6 +67,10 @@ class _Whole:
 
     def __repr__(self) -> str:
         return repr(self._model)
+
+    async def aclose(self) -> None:
+        """Close the model, if it can be closed."""
+        await close((self._model,))
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Answer `request`. Raises ToolwireError if the stream ends without a ModelReply."""

@@ -1,0 +1,40 @@
+"""What stands around models: each takes a model, or the name of one, and is one."""
+
+import math
+from collections.abc import Collection
+
+from ...protocol.failures import CODES, Misuse, failed
+from ...protocol.options import SECONDS, check, maybe
+from ...protocol.tools import Retry
+from . import as_model, model_from
+from .contract import Model
+from .fallback import Fallback
+from .named import Named
+from .retrying import tried_again
+
+
+def retrying(model: str | Model, retries: int | Retry = 2) -> Model:
+    """`model`, asked again up to `retries` times where it failed in a way that may pass. See `Retrying`.
+
+    `Retry` says more: the waits, which failures, how long one try may take. Raises Misuse.
+    """
+    return tried_again(inner(model), retries)
+
+
+def fallback(*models: str | Model, within: float | None = None, also: Collection[str] = ()) -> Fallback:
+    """The first of `models` that answers. See `Fallback`. Raises Misuse."""
+    if len(models) < 2:  # noqa: PLR2004 - the least that has something to fall back on
+        raise Misuse(
+            failed("invalid_call", 'fallback: name two models or more: write fallback("openai:…", "anthropic:…")')
+        )
+    if within != math.inf:
+        check("fallback", {"within": within}, {"within": maybe(SECONDS)})
+    if isinstance(also, str) or set(also) - CODES.keys():
+        known = "codes of failures, such as {'model_refused'}"
+        raise Misuse(failed("invalid_call", f"fallback: also must be {known}, not {also!r:.100}"))
+    return Fallback([inner(model) for model in models], within, also)
+
+
+def inner(model: str | Model) -> Model:
+    """A model to stand around. One that is named is made when it is first needed. Raises Misuse."""
+    return Named(model, model_from) if isinstance(model, str) else as_model(model)

@@ -1,0 +1,68 @@
+"""What stands around models as programs write it: with names, which are made late, and what is refused."""
+
+import pytest
+
+from toolwire import Agent, Runtime
+from toolwire.actors.models import model_from
+from toolwire.actors.models.contract import StreamingModel
+from toolwire.actors.models.named import Named
+from toolwire.actors.models.scripted import scripted
+from toolwire.models import ModelReply, ModelRequest, fallback, retrying
+from toolwire.protocol.failures import Failure, Misuse, ToolwireError
+
+pytestmark = pytest.mark.anyio
+
+BUSY = ToolwireError(Failure("model_failed", "busy", retryable=True, retry_after=0.0))
+
+
+async def test_they_stand_in_each_other() -> None:
+    model = fallback(retrying(scripted([BUSY, BUSY]), 0), retrying(scripted(["well"]), 1))
+    async with Runtime() as runtime:
+        chat = await runtime.converse(Agent("a", model=model))
+        assert (await chat.say("Hello")).text == "well"
+
+
+async def test_a_missing_key_is_told_when_somebody_converses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.delenv("TOOLWIRE_NO_MODELS", raising=False)
+    model = fallback(retrying("openai:gpt-5.1"), fallback("openai:gpt-5.1", scripted(["never"])))
+    assert repr(model).startswith("<Fallback <Retrying <openai:gpt-5.1> [retries: 2]>, then <Fallback <openai:gpt-5.1>")
+    assert isinstance(model, StreamingModel)
+    async with Runtime() as runtime:
+        with pytest.raises(Misuse, match="OPENAI_API_KEY"):
+            await runtime.converse(model=model)
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    assert model_from(model) is model
+    await model.aclose()
+
+
+async def test_a_named_model_is_made_once_and_closed_if_it_was() -> None:
+    made = []
+
+    def make(name: str) -> StreamingModel:
+        made.append(name)
+        return scripted(["one", "two"])
+
+    model = Named("a:b", make)
+    await model.aclose()
+    assert (await model.complete(ModelRequest([]))).text == "one"
+    async with model.stream(ModelRequest([])) as events:
+        assert [event async for event in events][-1] == ModelReply("two")
+    await model.aclose()
+    assert made == ["a:b"]
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(Misuse, match="two models or more"):
+        fallback(scripted([]))
+    with pytest.raises(Misuse, match="no model"):
+        fallback(scripted([]), object())  # type: ignore[arg-type]  # that is the test
+    with pytest.raises(Misuse, match="within must be"):
+        fallback(scripted([]), scripted([]), within=0)
+    with pytest.raises(Misuse, match="also must be"):
+        fallback(scripted([]), scripted([]), also="model_refused")
+    with pytest.raises(Misuse, match="also must be"):
+        fallback(scripted([]), scripted([]), also={"refused"})
+    with pytest.raises(Misuse, match="retries"):
+        retrying(scripted([]), -1)
