@@ -68,6 +68,21 @@ class _Error(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 _decode_error = msgspec.json.Decoder(_Error).decode
 
+VERSION = 1
+"""Of the document that a history is exported as. Within one, fields are only ever added, with defaults."""
+
+
+class _Version(Struct, frozen=True, gc=False):
+    toolwire_history: int
+
+
+class _Document(_Version, frozen=True, gc=False):
+    messages: list[HistoryMessage]
+
+
+_decode_version = msgspec.json.Decoder(_Version).decode
+_decode_document = msgspec.json.Decoder(_Document).decode
+
 
 def tool_message(result: ToolResult[object]) -> ToolMessage:
     """How `result` is told to a model."""
@@ -126,6 +141,24 @@ class History(Spoken, Sequence[HistoryMessage]):
     def __iter__(self) -> Iterator[HistoryMessage]:
         for n in range(self._length):
             yield self._messages[n]
+
+    def to_json(self) -> str:
+        """All of it as a document of our own: `{"toolwire_history": 1, "messages": […]}`, opaque blocks byte for byte.
+
+        Raises TypeError for what JSON can't carry, which no history of a conversation holds.
+        """
+        return encode_json(_Document(VERSION, self[:])).decode()
+
+    @classmethod
+    def from_json(cls, document: str | bytes) -> "History":
+        """What `to_json` wrote. Raises msgspec.DecodeError for what it did not write, ValueError for a later version.
+
+        Nothing is mended here; a conversation that begins with it mends what it has to.
+        """
+        version = _decode_version(document).toolwire_history
+        if version != VERSION:
+            raise ValueError(f"the history is of version {version}, and version {VERSION} is what can be read here")
+        return cls(_decode_document(document).messages)
 
     def continues(self, earlier: "History") -> bool:
         """Whether this is `earlier`, perhaps with more after it: both are of one list, which only grows."""

@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolwire.protocol.blob import Blob
 from toolwire.protocol.failures import Failure, failed
 from toolwire.protocol.history import (
     AssistantMessage,
     History,
     HistoryMessage,
+    Opaque,
     SystemMessage,
     ToolMessage,
     UserMessage,
@@ -82,3 +84,28 @@ def test_a_result_without_either_is_told_as_a_fault() -> None:
     told = tool_message(ToolResult("1", "t"))
     assert told.failed
     assert msgspec.json.decode(told.content)["error"]["code"] == "internal"
+
+
+def test_a_history_is_exported_as_a_document_and_read_again() -> None:
+    block = '{"signature": "as it\\u00a0came",  "n":1.0}'
+    messages: list[HistoryMessage] = [
+        SystemMessage("be kind"),
+        UserMessage("look", (Blob("image/png", b"\x89PNG", "a.png"),)),
+        AssistantMessage("é", (ToolCall("1", "t", '{"a" :1}'),), (Opaque("anthropic", block), Opaque("x", call="1"))),
+        ToolMessage("1", "t", "42", failed=True),
+    ]
+    document = History([*messages, UserMessage("later")], 4).to_json()
+    assert msgspec.json.decode(document)["toolwire_history"] == 1
+    assert History.from_json(document) == messages
+    assert History.from_json(document.encode()).to_json() == document
+
+
+@pytest.mark.parametrize("document", ["", "[]", '{"messages":[]}', '{"toolwire_history":1,"messages":[{"role":"x"}]}'])
+def test_what_is_no_exported_history_is_refused(document: str) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        History.from_json(document)
+
+
+def test_a_history_of_a_later_version_is_refused() -> None:
+    with pytest.raises(ValueError, match="of version 2"):
+        History.from_json('{"toolwire_history":2,"pages":[]}')

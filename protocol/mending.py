@@ -1,0 +1,120 @@
+"""Any list of messages, imported, damaged or cut anywhere, made one that every provider takes.
+
+What it comes to: system messages first; each answer after a user's message or after results; right behind an answer
+one result for each of its calls, in the order asked; no id of a call twice. What is so already stays as it is.
+"""
+
+from collections import deque
+from collections.abc import Container, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from .failures import Misuse, failed
+from .history import AssistantMessage, HistoryMessage, Opaque, SystemMessage, ToolMessage, UserMessage, tool_message
+from .tools import ToolCall, ToolResult, encode_json
+
+MISSING = UserMessage("(what was said here is missing)")
+"""Stands before an answer that follows nobody's words: providers refuse a conversation that a model begins."""
+
+LOST = "what came of this call was not recorded"
+
+Results = dict[int, ToolMessage]
+"""The results of one answer, by the position of their call."""
+
+
+def mended(messages: Sequence[HistoryMessage], code: str = "cancelled") -> Sequence[HistoryMessage]:
+    """`messages` as every provider takes them; `messages` itself where nothing is wrong with it.
+
+    System messages move to the front. A result moves behind its call, the nearest one before it of its id; one without
+    a call is dropped, as is a second one, and an answer without text and calls. A call without a result gets a failure
+    of that `code`, whose effect is "maybe". Where the id of a call is missing, or was used before, it gets another.
+    Raises Misuse for what is no message.
+    """
+    results = _results(messages)
+    ids = {call.id for message in messages if isinstance(message, AssistantMessage) for call in message.calls}
+    used: set[str] = set()
+    system: list[HistoryMessage] = []
+    made: list[HistoryMessage] = []
+    for n, message in enumerate(messages):
+        match message:
+            case SystemMessage():
+                system.append(message)
+            case UserMessage():
+                made.append(message)
+            case AssistantMessage() if message.calls or message.text.strip():
+                if not made or isinstance(made[-1], AssistantMessage):
+                    made.append(MISSING)
+                answer = _told_apart(message, used, ids)
+                made.append(answer)
+                found = results.get(n, {})
+                made += [_result(call, found.get(at), code) for at, call in enumerate(answer.calls)]
+    made = [*system, *made]
+    same = len(made) == len(messages) and all(new is old for new, old in zip(made, messages, strict=True))
+    return messages if same else made
+
+
+def _results(messages: Sequence[HistoryMessage]) -> dict[int, Results]:
+    """The results that there are, by the index of their answer. Raises Misuse for what is no message."""
+    waiting: dict[str, list[tuple[int, int]]] = {}
+    results: dict[int, Results] = {}
+    for n, message in enumerate(messages):
+        if isinstance(message, AssistantMessage):
+            for at in range(len(message.calls) - 1, -1, -1):  # of two with one id the first is answered first
+                waiting.setdefault(message.calls[at].id, []).append((n, at))
+        elif isinstance(message, ToolMessage):
+            if places := waiting.get(message.id):
+                answer, at = places.pop()
+                results.setdefault(answer, {})[at] = message
+        elif not isinstance(message, SystemMessage | UserMessage):
+            said = (
+                f"a history holds messages (UserMessage, AssistantMessage, …), not {message!r:.100}: "
+                "read those of a provider by History.from_openai(…) or the like"
+            )
+            raise Misuse(failed("invalid_call", said))
+    return results
+
+
+def _told_apart(message: AssistantMessage, used: set[str], ids: Container[str]) -> AssistantMessage:
+    """`message` with ids for its calls that no call before them has."""
+    calls: list[ToolCall] = []
+    new: dict[str, deque[str]] = {}
+    for call in message.calls:
+        id_ = call.id if call.id and call.id not in used else _free(call.id, used, ids)
+        used.add(id_)
+        new.setdefault(call.id, deque()).append(id_)
+        calls.append(call if id_ == call.id else replace(call, id=id_))
+    if all(new is old for new, old in zip(calls, message.calls, strict=True)):
+        return message
+    opaque = tuple(_following(piece, new) for piece in message.opaque)
+    return AssistantMessage(message.text, tuple(calls), opaque)
+
+
+def _following(piece: Opaque, new: dict[str, deque[str]]) -> Opaque:
+    """`piece`, if it stands for a call whose id has changed, as the place of that call: its own words hold the id."""
+    names = new.get(piece.call)
+    if not piece.call or not names:
+        return piece
+    id_ = names.popleft()
+    return piece if id_ == piece.call else Opaque(piece.provider, call=id_)
+
+
+def _free(id_: str, used: Container[str], ids: Container[str]) -> str:
+    number = 2 if id_ else 1
+    while (free := f"{id_ or 'call'}_{number}") in used or free in ids:
+        number += 1
+    return free
+
+
+def _result(call: ToolCall, found: ToolMessage | None, code: str) -> ToolMessage:
+    """The result of `call`, whose content is JSON."""
+    if found is None:
+        return tool_message(ToolResult(call.id, call.name, failure=failed(code, LOST, "maybe")))
+    content = found.content
+    try:
+        msgspec.json.decode(content)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        content = encode_json(content.encode("utf-8", "replace").decode()).decode()
+    if found.id == call.id and found.name == call.name and content is found.content:
+        return found
+    return ToolMessage(call.id, call.name, content, found.failed)
