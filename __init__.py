@@ -34,7 +34,7 @@ from .protocol.events import (
 )
 from .protocol.failures import CallFailed, Failure, Misuse, ToolError, ToolwireError
 from .protocol.history import AssistantMessage, History, Opaque, SystemMessage, ToolMessage, UserMessage
-from .protocol.offer import Limits
+from .protocol.limits import Limits
 from .protocol.outline import Graph
 from .protocol.policy import Policy, Rule
 from .protocol.record import CallRecord

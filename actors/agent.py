@@ -6,7 +6,8 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from ..protocol.failures import Misuse, failed
-from ..protocol.offer import LIMITS, Eager, Limits
+from ..protocol.limits import LIMITS, Limits
+from ..protocol.offer import Eager
 from ..protocol.options import check
 from .models.contract import Model
 from .options import AGENT

@@ -5,16 +5,16 @@ from contextlib import suppress
 from itertools import count
 from typing import Any, ClassVar
 
-import anyio
 from anyio.lowlevel import checkpoint
 from msgspec import Raw
 from msgspec.structs import replace
 
 from ..protocol.cues import CHANGED, WAITED, Phase, Wait
 from ..protocol.envelope import Trail, encode
-from ..protocol.events import CallFinished, ConfirmationWanted, Event, Pending
+from ..protocol.events import Pending
 from ..protocol.failures import ToolwireError, failed
 from ..protocol.history import HistoryMessage, SystemMessage
+from ..protocol.limits import DEFAULT_LIMITS, Limits
 from ..protocol.messages import (
     Answer,
     AnswerCall,
@@ -23,7 +23,6 @@ from ..protocol.messages import (
     CloseBatch,
     Complete,
     Decision,
-    Remember,
     Resume,
     RunBatch,
     Say,
@@ -31,27 +30,22 @@ from ..protocol.messages import (
     SendAll,
     TurnEnded,
 )
-from ..protocol.offer import DEFAULT_LIMITS, Eager, Limits, Offer
+from ..protocol.offer import Eager, Offer
 from ..protocol.referring import instructed
 from ..protocol.streamed import StreamedTurn
-from ..protocol.tools import ToolSpec
 from ..protocol.turn import Command, Heard, Turn
 from ..runtime.actor import Actor
 from ..runtime.context import Context, Door
-from ..runtime.deadline import NEVER
 from ..runtime.tracing import Tracing
 from .catalogue import Catalogue
 from .eager import EagerCalls
 from .executor import fitted
+from .numbered import Numbered
+from .retelling import retold, specs_of
+from .running import Running
 
 OFTEN = 63
 """A mask of rounds: so often a turn that never suspends asks whether the loop should have a turn."""
-
-Watch = tuple[anyio.CancelScope, float, float]
-"""What ends a turn: the scope of it, the instant that its caller set, and its own, if it never waited for a person."""
-
-CHUNK = 256 * 1024
-"""Bytes of history in one message, where the model has to be told of all of it."""
 
 
 class House:
@@ -83,7 +77,7 @@ class Conversation(Actor):
     limit: ClassVar[int | None] = 1
     urgent: ClassVar[tuple[type, ...]] = (Answer,)
 
-    __slots__ = ("_answered", "_asks", "_caller", "_house", "_last", "_name", "_offer", "_room", "_turn", "_turns")
+    __slots__ = ("_asks", "_caller", "_house", "_last", "_name", "_offer", "_room", "_running", "_turn", "_turns")
 
     def __init__(
         self,
@@ -121,7 +115,7 @@ class Conversation(Actor):
         self._turns = count(1)
         self._turn: Turn | None = None  # that runs, or is paused
         self._last: TurnEnded | None = None  # how the turn that was resumed last has ended
-        self._answered: anyio.Event | None = None
+        self._running: Running | None = None
 
     @property
     def pending(self) -> tuple[Pending, ...]:
@@ -172,6 +166,30 @@ class Conversation(Actor):
         context.trail = Raw(encode((*of, "", "", self._name) if self._name else of))
         return self._timed(turn, said, context)
 
+    async def _timed(self, turn: Turn, said: Say | None, context: Context) -> TurnEnded:
+        """The turn within its time."""
+        system = context.system
+        running = self._running = Running(turn, context, self._offer.seconds if said is not None else turn.seconds)
+        with running.scope as scope:
+            running.begin()
+            try:
+                if said is not None and system.breathless():
+                    await checkpoint()
+                if isinstance(turn, StreamedTurn) and turn.events:
+                    async with EagerCalls(turn, context, self._asks[RunBatch]) as eager:
+                        return await self._turned(running, said, context, eager)
+                return await self._turned(running, said, context)
+            except BaseException:
+                turn.close()
+                raise
+            finally:
+                running.end()
+                self._running = None
+        if scope.cancelled_caught:
+            failure = failed("timed_out", f"the turn took longer than {self._offer.seconds} s", "maybe", by="turn")
+            return turn.end("time", failure=failure)
+        raise AssertionError("a turn ends, is cancelled, or raises")
+
     async def _traced(self, turn: Turn, said: Say | None, context: Context) -> TurnEnded:
         """The same, in a span of its own."""
         asked = context.whose()
@@ -196,8 +214,8 @@ class Conversation(Actor):
                     return Answered(running=True)
             if turn.phase == Phase.ENDED:
                 raise ToolwireError(failed("invalid_confirmation", "the turn ended before the answer could be used"))
-        elif self._answered is not None:
-            self._answered.set()
+        elif self._running is not None:
+            self._running.answered()
         return Answered(running=turn.phase != Phase.PAUSED)
 
     def _carried(self, ended: TurnEnded, room: int) -> TurnEnded:
@@ -206,36 +224,11 @@ class Conversation(Actor):
         calls = fitted(reply.calls, room, "the result stands in the history, but is too long for the reply")
         return ended if calls is reply.calls else TurnEnded(replace(reply, calls=calls))
 
-    async def _timed(self, turn: Turn, said: Say | None, context: Context) -> TurnEnded:
-        """The turn within its time: `seconds` in all, without those in which it waited for a person."""
-        system, outer = context.system, context.deadline
-        seconds = self._offer.seconds if said is not None else turn.seconds
-        turn.waited = 0.0
-        own = NEVER if seconds is None else system.clock() + seconds
-        context.deadline = min(outer, own)
-        with system.scope() as scope:
-            system.alarms.set(scope, context.deadline)
-            try:
-                if said is not None and system.breathless():
-                    await checkpoint()
-                if isinstance(turn, StreamedTurn) and turn.events:
-                    async with EagerCalls(turn, context, self._asks[RunBatch]) as eager:
-                        return await self._turned(turn, said, context, (scope, outer, own), eager)
-                return await self._turned(turn, said, context, (scope, outer, own))
-            except BaseException:
-                turn.close()
-                raise
-            finally:
-                system.alarms.unset(scope, context.deadline)
-        if scope.cancelled_caught:
-            failure = failed("timed_out", f"the turn took longer than {self._offer.seconds} s", "maybe", by="turn")
-            return turn.end("time", failure=failure)
-        raise AssertionError("a turn ends, is cancelled, or raises")
-
     async def _turned(
-        self, turn: Turn, said: Say | None, context: Context, watch: Watch, eager: EagerCalls | None = None
+        self, running: Running, said: Say | None, context: Context, eager: EagerCalls | None = None
     ) -> TurnEnded:
         """Say what the turn's table commands, and tell it what was answered, until it is over."""
+        turn = running.turn
         hear = Numbered(context, turn, eager).hear if turn.events else None
         ask = context.ask if eager is None else eager.ask
         catalogue = self._house.catalogue
@@ -246,7 +239,8 @@ class Conversation(Actor):
         while not isinstance(command, TurnEnded):
             heard: Heard
             if type(command) is Wait:
-                command = await self._waited(command, turn, context, watch)
+                await running.wait(command)
+                command = turn.step(WAITED)
                 continue
             try:
                 heard = await ask(self._asks[type(command)], command, hear=hear)  # type: ignore[arg-type]  # a union of requests is no request of a union
@@ -262,45 +256,13 @@ class Conversation(Actor):
                 command = turn.step(CHANGED)
             elif type(heard) is SendAll and type(command) is Complete:
                 try:
-                    command = await self._all_of(command, turn.names if heard.tools else None, context)
+                    specs = specs_of(turn.names, catalogue, references=self._offer.references) if heard.tools else None
+                    command = await retold(command, specs, self._asks[Complete], context)
                 except ToolwireError as error:
                     command = turn.step(error.failure)
         if turn.phase == Phase.PAUSED:
-            turn.seconds = watch[2] + turn.waited - context.system.clock()
+            turn.seconds = running.left
         return command
-
-    async def _waited(self, command: Wait, turn: Turn, context: Context, watch: Watch) -> Command:
-        """Wait for a person. Of the time that this takes only whoever asked for the turn may have a limit."""
-        clock, alarms = context.system.clock, context.system.alarms
-        scope, outer, own = watch
-        began = clock()
-        alarms.unset(scope, context.deadline)
-        context.deadline = outer
-        alarms.set(scope, outer)
-        if turn.pending == command.pending:  # else somebody has answered already
-            answered = self._answered = anyio.Event()
-            with anyio.move_on_after(command.seconds):
-                await answered.wait()
-            self._answered = None
-        turn.waited += clock() - began
-        alarms.unset(scope, outer)
-        context.deadline = min(outer, own + turn.waited)
-        alarms.set(scope, context.deadline)
-        return turn.step(WAITED)
-
-    async def _all_of(self, command: Complete, names: tuple[str, ...] | None, context: Context) -> Complete:
-        """`command` with what the model lacks; a long history goes ahead in parts."""
-        specs: tuple[ToolSpec, ...] | None = None
-        if names is not None:
-            catalogue = self._house.catalogue
-            found = map(catalogue.referring if self._offer.references else catalogue.spec, names)
-            specs = tuple(spec for spec in found if spec is not None)
-        *ahead, newer = parts(command.newer)
-        known = command.known
-        for part in ahead:
-            await context.ask(self._asks[Complete], Remember(command.conversation, known, part))
-            known += len(part)  # whoever forgot it meanwhile asks for all again
-        return replace(command, known=known, newer=newer, specs=specs)
 
 
 def outdated(heard: Heard) -> bool:
@@ -309,41 +271,3 @@ def outdated(heard: Heard) -> bool:
     Before each further round, and where the specs themselves are asked for, which then have to be those selected.
     """
     return type(heard) is BatchEnded or (type(heard) is SendAll and heard.tools and not heard.history)
-
-
-class Numbered:
-    """Passes the events of a turn on to its caller, numbered from 1."""
-
-    __slots__ = ("_context", "_eager", "_number", "_turn")
-
-    def __init__(self, context: Context, turn: Turn, eager: EagerCalls | None) -> None:
-        self._context = context
-        self._turn = turn
-        self._eager = eager
-        self._number = 0
-
-    def hear(self, event: Event) -> None:
-        """Pass `event` on."""
-        if self._eager is not None and self._eager.heard(event):
-            return
-        self._number += 1
-        if type(event) is CallFinished:
-            self._turn.tell(event.result)
-        elif type(event) is ConfirmationWanted:
-            self._turn.ask(event.pending)
-        self._context.report(replace(event, number=self._number))
-
-
-def parts(messages: tuple[HistoryMessage, ...], largest: int = CHUNK) -> list[tuple[HistoryMessage, ...]]:
-    """`messages` in runs of at most `largest` encoded bytes each; a longer message is a run of its own."""
-    runs: list[tuple[HistoryMessage, ...]] = []
-    run: list[HistoryMessage] = []
-    size = 0
-    for message in messages:
-        length = len(encode(message))
-        if run and size + length > largest:
-            runs.append(tuple(run))
-            run, size = [], 0
-        run.append(message)
-        size += length
-    return [*runs, tuple(run)]

@@ -11,7 +11,7 @@ from weakref import ref
 import anyio
 
 from ..protocol.failures import Misuse, failed
-from ..protocol.offer import DEFAULT_LIMITS
+from ..protocol.limits import DEFAULT_LIMITS
 from ..protocol.tools import encode_json
 from ..runtime.context import Context, Door
 from ..runtime.system import ActorSystem

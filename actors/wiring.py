@@ -12,9 +12,10 @@ from msgspec import Raw
 
 from ..protocol.envelope import Trail, encode
 from ..protocol.failures import Misuse, ToolwireError, failed
+from ..protocol.limits import Limits
 from ..protocol.messages import RunBatch
 from ..protocol.naming import naming
-from ..protocol.offer import Eager, Limits
+from ..protocol.offer import Eager
 from ..protocol.options import check
 from ..protocol.outline import Graph
 from ..protocol.policy import Policy

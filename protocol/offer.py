@@ -2,49 +2,11 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
+from .events import Usage
 from .history import HistoryMessage
-from .options import AMOUNT, LIMIT, SECONDS_OR_0
-
-
-class Limits(TypedDict, total=False):
-    """What one turn may use. `rounds` counts replies of the model, `seconds` is the time of the turn.
-
-    `cost` is in the currency of the runtime's prices. `same_call` is how often the same call may be made with the same
-    arguments. `confirm_within` is how many seconds a turn whose events are followed waits for a person, which is no
-    time of its own.
-    """
-
-    rounds: int
-    calls: int
-    calls_per_response: int
-    input_tokens: int
-    output_tokens: int
-    cost: float
-    seconds: float
-    same_call: int
-    confirm_within: float
-
-
-LIMITS = {
-    **dict.fromkeys(("rounds", "calls", "calls_per_response", "input_tokens", "output_tokens", "same_call"), LIMIT),
-    **dict.fromkeys(("seconds", "confirm_within"), SECONDS_OR_0),
-    "cost": AMOUNT,
-}
-"""Of what kind each limit is."""
-
-CONFIRM_WITHIN = 60.0
-
-DEFAULT_LIMITS: Limits = {
-    "rounds": 10,
-    "calls": 500,
-    "calls_per_response": 128,
-    "seconds": 300.0,
-    "same_call": 3,
-    "confirm_within": CONFIRM_WITHIN,
-}
-
+from .limits import CONFIRM_WITHIN, DEFAULT_LIMITS, METERED, Limits
 
 Eager = Literal["read_only", "all", "off"]
 """Which calls may start while the model still speaks: those of `read_only` tools, all, or none."""
@@ -70,6 +32,7 @@ class Offer:
         "history",
         "known",
         "limits",
+        "metered",
         "patterns",
         "read_only",
         "references",
@@ -108,3 +71,23 @@ class Offer:
         self.seconds = limits.get("seconds")
         self.same_call = limits.get("same_call", math.inf)
         self.confirm_within = limits.get("confirm_within", CONFIRM_WITHIN)
+        self.metered = not METERED.isdisjoint(limits)
+
+    def spent(self, rounds: int, called: int, usage: Usage) -> str | None:
+        """Which limit a turn has reached that asked the model so often, and made and used so much: how it ends."""
+        if rounds >= self.rounds:
+            return "rounds"
+        if called >= self.calls:
+            return "calls"
+        if self.metered:
+            limits = self.limits
+            if usage.input_tokens > limits.get("input_tokens", math.inf):
+                return "tokens"
+            if usage.output_tokens > limits.get("output_tokens", math.inf):
+                return "tokens"
+        return None
+
+    def room(self, called: int) -> int | None:
+        """How many calls the next response of a turn may have that made `called` before; None for any number."""
+        limit = min(self.calls - called, self.calls_per_response)
+        return None if limit == math.inf else int(limit)

@@ -62,7 +62,7 @@ class StreamedTurn(Turn):
         """Nothing of what was spoken was handed over after all: the end of the response decides alone."""
         if self.phase == Phase.SPEAKING:
             self.phase = Phase.COMPLETING
-            self._counting().forget(self._spoken().calls)
+            self.repeated.forget(self._spoken().calls)
             self.speaking = None
 
     def close(
@@ -78,7 +78,7 @@ class StreamedTurn(Turn):
 
     def _begun(self) -> Speaking | None:
         """The response in hand, if its calls will be made at all."""
-        offer, limit = self.offer, self._limit()
+        offer, limit = self.offer, self.offer.room(self.called)
         if self.phase != Phase.COMPLETING or offer.eager == "off":
             return None
         if self.rounds + 1 >= offer.rounds or (limit is not None and limit < 1):
@@ -90,14 +90,14 @@ class StreamedTurn(Turn):
         offer = self.offer
         self.phase = Phase.SPEAKING
         (first, *others), speaking.held = speaking.held, []
-        repeated = self._counting().count(first)
+        repeated = self.repeated.count(first)
         speaking.take(first, repeated=repeated)
         opened = OpenBatch(
             speaking.name,
             first,
             "all" if offer.eager == "all" else "read_only",
             offer.references,
-            self._limit(),
+            offer.room(self.called),
             events=self.events,
             tainted=self.tainted,
             repeated=repeated,
@@ -106,7 +106,7 @@ class StreamedTurn(Turn):
 
     def _add(self, speaking: Speaking, call: ToolCall) -> AddCall:
         """Add a call to the batch that is open."""
-        repeated = self._counting().count(call)
+        repeated = self.repeated.count(call)
         return AddCall(speaking.name, speaking.take(call, repeated=repeated), call, repeated)
 
     def _complete(self) -> Complete:
@@ -136,10 +136,10 @@ class StreamedTurn(Turn):
             return self._keep(heard.text, changed)
         self._take_down(heard)
         self.phase = Phase.CALLING
-        spent = self._spent()
+        spent = self.offer.spent(self.rounds, self.called, self.usage)
         self.called += len(heard.calls)
         if spent is None:
-            late = self._counting().among(heard.calls[len(speaking.calls) :])  # the others are counted already
+            late = self.repeated.among(heard.calls[len(speaking.calls) :])  # the others are counted already
             speaking.leave(heard.calls, speaking.positions(late))
             return CloseBatch(speaking.name, len(heard.calls))
         speaking.last = (spent, heard.text, None)

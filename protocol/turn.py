@@ -13,14 +13,14 @@ A `Turn` knows no clock and sends nothing. It appends to the history, which is v
 too: a response goes in with the results of its calls, see `Response`.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .asking import Asking
 from .blob import Blob
 from .cues import CHANGED, Phase, ToolsChanged, Wait, Waited
-from .events import Pending, Reply, Usage
-from .failures import Effect, Failure, ToolwireError, failed
+from .events import Reply, Usage
+from .failures import Effect, Failure, failed
 from .history import AssistantMessage, UserMessage
 from .messages import (
     BatchEnded,
@@ -52,7 +52,7 @@ FINISHED = {"stop": "answered", "calls": "answered", "length": "tokens", "filter
 """How a turn ends when its last reply, one without calls, finished so."""
 
 
-class Turn:
+class Turn(Asking):
     """One turn of a conversation, from what the user says to the reply. `name` is unique among all turns.
 
     `seconds` is the time that a paused one has left, `waited` how long it has waited for a person since it started, or
@@ -60,8 +60,6 @@ class Turn:
     """
 
     __slots__ = (
-        "_made",
-        "_repeats",
         "called",
         "digest",
         "events",
@@ -69,8 +67,7 @@ class Turn:
         "names",
         "offer",
         "output",
-        "phase",
-        "questions",
+        "repeated",
         "repeats",
         "response",
         "results",
@@ -93,8 +90,7 @@ class Turn:
         self.name = name
         self.tainted = False
         self.questions: Questions | None = None
-        self._made: tuple[ToolCall, ...] = ()
-        self._repeats: Repeats | None = None
+        self.repeated = Repeats(offer.same_call, references=offer.references)
         self.text = ""
         self.tool_choice = "auto"
         self.output: dict[str, Any] | None = None
@@ -138,28 +134,6 @@ class Turn:
     def batch(self) -> str:
         """What the batch in hand is called while it runs: a turn has one at a time."""
         return self.name
-
-    @property
-    def pending(self) -> tuple[Pending, ...]:
-        """What nobody has answered yet."""
-        return () if self.questions is None or self.phase == Phase.ENDED else self.questions.open
-
-    def ask(self, pending: Pending) -> None:
-        """Somebody was told that a call of the batch in hand waits for a person."""
-        if self.questions is None:
-            self.questions = Questions()
-        self.questions.ask(pending)
-
-    def answer(self, decision: Decision) -> None:
-        """Take down what a person said. Raises ToolwireError for what was not asked, or is answered already."""
-        if self.questions is None or self.phase == Phase.ENDED:
-            raise ToolwireError(failed("invalid_confirmation", "no call of this conversation waits for a person"))
-        self.questions.answer(decision)
-
-    def take(self, decision: Decision) -> None:
-        """Somebody else has carried out what was answered."""
-        if self.questions is not None:
-            self.questions.take(decision.token)
 
     def leave(self) -> None:
         """A paused turn will not go on: its calls are answered for the person, so that the history can."""
@@ -227,7 +201,7 @@ class Turn:
         self._take_down(heard)
         if not heard.calls:
             return self.end(FINISHED.get(heard.finish, "answered"), heard.text)
-        spent = self._spent()
+        spent = self.offer.spent(self.rounds, self.called, self.usage)
         if spent is not None:
             self.close("limit_reached", SPENT.format(spent), "none")
             return self.end(spent, heard.text)
@@ -248,47 +222,15 @@ class Turn:
         else:
             offer.history.append(message)
 
-    def _spent(self) -> str | None:
-        offer, usage = self.offer, self.usage
-        if self.rounds >= offer.rounds:
-            return "rounds"
-        if self.called >= offer.calls:
-            return "calls"
-        if usage is not NOTHING:
-            limits = offer.limits
-            if usage.input_tokens > limits.get("input_tokens", math.inf):
-                return "tokens"
-            if usage.output_tokens > limits.get("output_tokens", math.inf):
-                return "tokens"
-        return None
-
     def _call(self, calls: tuple[ToolCall, ...]) -> RunBatch:
         offer = self.offer
-        limit = self._limit()
+        limit = offer.room(self.called)
         self.called += len(calls)
         self.phase = Phase.CALLING
-        repeated = self._repeated(calls)
+        repeated = self.repeated.among(calls)
         return RunBatch(
             calls, offer.references, False, limit, self.events, None, self.batch, (), {}, repeated, self.tainted
         )
-
-    def _limit(self) -> int | None:
-        """How many calls the response in hand may have."""
-        limit = min(self.offer.calls - self.called, self.offer.calls_per_response)
-        return None if limit == math.inf else int(limit)
-
-    def _repeated(self, calls: tuple[ToolCall, ...]) -> tuple[int, ...]:
-        """Which of `calls` are made too often."""
-        if self._repeats is None and len(self._made) + len(calls) <= self.offer.same_call:  # so few that none can be
-            self._made += calls
-            return ()
-        return self._counting().among(calls)
-
-    def _counting(self) -> Repeats:
-        if self._repeats is None:
-            self._repeats = Repeats(self.offer.same_call, references=self.offer.references)
-            self._repeats.among(self._made)
-        return self._repeats
 
     def _ended(self, heard: BatchEnded) -> Command:
         if len(heard.results) != len(self.open):
@@ -311,12 +253,6 @@ class Turn:
         for result in results:
             used[result.name] = None
         self.results += results
-
-    def _asked(self, results: tuple[ToolResult[Any], ...]) -> bool:
-        """Whether `results`, of the batch in hand, ask something of a person; then they are what stands so far."""
-        if self.questions is None:
-            self.questions = Questions()
-        return self.questions.look(results)
 
     def _go_on(self, *, wait: bool) -> Command:
         """Carry out what was answered; if nothing was, wait for it, or let the turn pause."""

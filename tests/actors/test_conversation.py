@@ -20,9 +20,9 @@ from toolwire import (
     scripted,
     tool,
 )
-from toolwire.actors.conversation import CHUNK
 from toolwire.actors.model import Memory, ModelActor
 from toolwire.actors.models.contract import ModelReply, ModelRequest
+from toolwire.actors.retelling import CHUNK
 from toolwire.protocol.events import CallFinished, TurnFinished
 from toolwire.protocol.messages import Remember
 

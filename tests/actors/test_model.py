@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolwire.actors.conversation import parts
 from toolwire.actors.model import Memory, ModelActor
 from toolwire.actors.models.contract import ModelReply, ModelRequest
 from toolwire.actors.models.scripted import Step, scripted
+from toolwire.actors.retelling import parts
 from toolwire.protocol.envelope import encode
 from toolwire.protocol.events import CallSpoken, ReasoningDelta, TextDelta, Usage
 from toolwire.protocol.failures import ToolwireError, failed

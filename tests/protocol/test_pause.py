@@ -11,8 +11,9 @@ from toolwire.protocol.cues import WAITED, Phase, Wait
 from toolwire.protocol.events import Pending
 from toolwire.protocol.failures import ToolwireError, failed
 from toolwire.protocol.history import AssistantMessage, HistoryMessage, ToolMessage
+from toolwire.protocol.limits import Limits
 from toolwire.protocol.messages import BatchEnded, Complete, Completed, Decision, RunBatch, ToolsSelected, TurnEnded
-from toolwire.protocol.offer import Limits, Offer
+from toolwire.protocol.offer import Offer
 from toolwire.protocol.questions import Questions, denied, hanging, hangs, question
 from toolwire.protocol.repeats import Repeats
 from toolwire.protocol.tools import ToolCall, ToolResult

@@ -11,6 +11,7 @@ from toolwire.protocol.cues import Phase
 from toolwire.protocol.events import CallSpoken, Usage
 from toolwire.protocol.failures import failed
 from toolwire.protocol.history import AssistantMessage, HistoryMessage, ToolMessage, UserMessage
+from toolwire.protocol.limits import DEFAULT_LIMITS, Limits
 from toolwire.protocol.messages import (
     AddCall,
     BatchEnded,
@@ -23,7 +24,7 @@ from toolwire.protocol.messages import (
     ToolsSelected,
     TurnEnded,
 )
-from toolwire.protocol.offer import DEFAULT_LIMITS, Eager, Limits, Offer
+from toolwire.protocol.offer import Eager, Offer
 from toolwire.protocol.streamed import SPOKEN, StreamedTurn
 from toolwire.protocol.tools import ToolCall, ToolResult
 

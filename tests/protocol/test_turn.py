@@ -12,6 +12,7 @@ from toolwire.protocol.cues import CHANGED, Phase, ToolsChanged
 from toolwire.protocol.events import Usage
 from toolwire.protocol.failures import CODES, Failure, failed
 from toolwire.protocol.history import AssistantMessage, History, HistoryMessage, SystemMessage, ToolMessage, UserMessage
+from toolwire.protocol.limits import Limits
 from toolwire.protocol.messages import (
     BatchEnded,
     Complete,
@@ -22,7 +23,7 @@ from toolwire.protocol.messages import (
     ToolsSelected,
     TurnEnded,
 )
-from toolwire.protocol.offer import Limits, Offer
+from toolwire.protocol.offer import Offer
 from toolwire.protocol.tools import ToolCall, ToolResult
 from toolwire.protocol.turn import REPEATS, STEPS, Command, Turn
 

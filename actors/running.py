@@ -1,0 +1,66 @@
+"""A turn while it runs: how much time it has, and what it waits for."""
+
+import anyio
+
+from ..protocol.cues import Wait
+from ..protocol.turn import Turn
+from ..runtime.context import Context
+from ..runtime.deadline import NEVER
+
+
+class Running:
+    """The time of a turn: `seconds` in all, without those in which it waits for a person.
+
+    `scope` is what it runs in, between `begin` and `end`. While a person is waited for, only whoever asked for the turn
+    may have a limit.
+    """
+
+    __slots__ = ("_answered", "_context", "_outer", "_own", "scope", "turn")
+
+    def __init__(self, turn: Turn, context: Context, seconds: float | None) -> None:
+        self.turn = turn
+        self._context = context
+        self._answered: anyio.Event | None = None
+        system = context.system
+        self._outer = context.deadline
+        self._own = NEVER if seconds is None else system.clock() + seconds  # if it never waited for a person
+        context.deadline = min(self._outer, self._own)
+        turn.waited = 0.0
+        self.scope = system.scope()
+
+    def begin(self) -> None:
+        """Let the time run, inside the scope."""
+        self._context.system.alarms.set(self.scope, self._context.deadline)
+
+    def end(self) -> None:
+        """The turn is over, or paused."""
+        self._context.system.alarms.unset(self.scope, self._context.deadline)
+
+    @property
+    def left(self) -> float:
+        """The seconds that a paused turn has left."""
+        return self._own + self.turn.waited - self._context.system.clock()
+
+    async def wait(self, command: Wait) -> None:
+        """Wait for a person."""
+        clock, turn = self._context.system.clock, self.turn
+        began = clock()
+        self._until(self._outer)
+        if turn.pending == command.pending:  # else somebody has answered already
+            answered = self._answered = anyio.Event()
+            with anyio.move_on_after(command.seconds):
+                await answered.wait()
+            self._answered = None
+        turn.waited += clock() - began
+        self._until(min(self._outer, self._own + turn.waited))
+
+    def answered(self) -> None:
+        """Somebody has answered what the turn waits for."""
+        if self._answered is not None:
+            self._answered.set()
+
+    def _until(self, deadline: float) -> None:
+        alarms = self._context.system.alarms
+        alarms.unset(self.scope, self._context.deadline)
+        self._context.deadline = deadline
+        alarms.set(self.scope, deadline)
