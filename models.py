@@ -1,14 +1,22 @@
-"""Models by name and as objects, and what stands around them. `docs/robust_models.md` tells of the latter."""
+"""Models by name and as objects: `docs/models.md` tells of them, `docs/robust_models.md` of what stands around them."""
 
+from .actors.models.anthropic import anthropic
 from .actors.models.around import fallback, retrying
 from .actors.models.contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
+from .actors.models.openai import openai
+from .actors.models.openai_responses import openai_responses
+from .actors.models.settings import Settings
 
 __all__ = [
     "Model",
     "ModelEvent",
     "ModelReply",
     "ModelRequest",
+    "Settings",
     "StreamingModel",
+    "anthropic",
     "fallback",
+    "openai",
+    "openai_responses",
     "retrying",
 ]

@@ -30,13 +30,15 @@ class Opaque(Struct, frozen=True, omit_defaults=True, gc=False):
     """One block of an answer, for the provider that made it and for nobody else: reasoning, a signature, the unknown.
 
     `raw` is its JSON text, byte for byte. It may stand for the call whose id is `call`, or for the next `text`
-    characters of the message. Without `raw` it only keeps their place among the other blocks.
+    characters of the message. Without `raw` it only keeps their place among the other blocks. `provider` says whose
+    words these are, `maker` who said them: several may speak the words of one. It is "" where that was not told.
     """
 
     provider: str
     raw: str = ""
     call: str = ""
     text: int = 0
+    maker: str = ""
 
 
 class AssistantMessage(Struct, frozen=True, omit_defaults=True, tag_field="role", tag="assistant", gc=False):

@@ -121,7 +121,7 @@ class SelectTools(Request[ToolsSelected], frozen=True, tag="select_tools", gc=Fa
 
 
 class Completed(Message, frozen=True, tag="completed", gc=False):
-    """What the model said. `finish` is one of: stop, calls, length, filtered, refused.
+    """What the model said. `finish` is one of: stop, calls, length, filtered, refused, paused (ask it again).
 
     `opaque` is for the provider that made it, and goes into the history with the rest. `model` is who answered.
     """

@@ -46,6 +46,9 @@ IMPURE = {
 
 LATE = {
     "openai": "an extra",
+    ".actors.models.anthropic": "for those who talk to it",
+    ".actors.models.openai": "the same",
+    ".actors.models.openai_responses": "the same",
     "cyclopts": "an extra",
     "rich": "an extra",
     "uvloop": "an extra",

@@ -18,7 +18,23 @@ def _openai(model: str, *, base_url: str | None) -> Model:
     return openai(model, base_url=base_url)
 
 
-_PROVIDERS: dict[str, Callable[..., Model]] = {"openai": _openai}
+def _openai_responses(model: str, *, base_url: str | None) -> Model:
+    from .openai_responses import openai_responses  # noqa: PLC0415 - the same
+
+    return openai_responses(model, base_url=base_url)
+
+
+def _anthropic(model: str, *, base_url: str | None) -> Model:
+    from .anthropic import anthropic  # noqa: PLC0415 - the same
+
+    return anthropic(model, base_url=base_url)
+
+
+_PROVIDERS: dict[str, Callable[..., Model]] = {
+    "anthropic": _anthropic,
+    "openai": _openai,
+    "openai_responses": _openai_responses,
+}
 _SPELLING = re.compile(r"(?P<provider>[^:]+):(?P<model>.+?)(?:@(?P<base_url>https?://\S+))?", re.DOTALL)
 
 

@@ -41,8 +41,9 @@ class ModelRequest(Struct, frozen=True):
 class ModelReply(Struct, frozen=True):
     """What a model said: text, calls, or both.
 
-    `finish` is one of: stop, calls, length (cut off), filtered, refused. `opaque` is for the provider that made it:
-    the history keeps it, and the next request holds it again. `model` is who answered, as the provider says.
+    `finish` is one of: stop, calls, length (cut off), filtered, refused, paused (asked again, it goes on). `opaque` is
+    for the provider that made it: the history keeps it, and the next request holds it again. `model` is who answered,
+    as the provider says.
     """
 
     text: str = ""

@@ -1,28 +1,55 @@
 """What a provider was told before, in its own words, so that a round translates only what is new.
 
-Both caches are bounded and hold JSON that is encoded already: a request copies it.
+It is bounded, and holds JSON that is encoded already: a request copies it.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from msgspec import Raw, Struct
-
-from ...protocol.history import AssistantMessage, History, HistoryMessage
-from ...protocol.tools import ToolSpec, encode_json
+from ...protocol.history import AssistantMessage, History, HistoryMessage, SystemMessage, ToolMessage
+from ...protocol.tools import encode_json
 
 CONVERSATIONS = 256
-TOOL_LISTS = 64
+
+
+class Translation(NamedTuple):
+    """How a provider is told a history.
+
+    `items` gives what one message becomes, nothing where it is left out. With `leading`, the system messages that come
+    first stand apart, as what that gives. With `results`, results that follow each other share one message, whose JSON
+    begins and ends so; their items are what stands in it.
+    """
+
+    items: Callable[[HistoryMessage], Sequence[Any]]
+    leading: Callable[[SystemMessage], Sequence[Any]] | None = None
+    results: tuple[bytes, bytes] | None = None
+
+
+class Told(NamedTuple):
+    """A history in a provider's words: the entries of two JSON lists, without their brackets.
+
+    `leading` is empty where a translation has none. `ids` are those of the calls in it, or of more.
+    """
+
+    items: bytes
+    leading: bytes
+    ids: set[str]
 
 
 class Prefix:
-    """The translated beginning of one conversation, and the ids of its calls."""
+    """The translated beginning of one conversation."""
 
-    __slots__ = ("_history", "_told", "ids")
+    __slots__ = ("_ends", "_history", "_inside", "_items", "_leading", "_open", "_translation", "ids")
 
-    def __init__(self) -> None:
+    def __init__(self, translation: Translation) -> None:
+        self._translation = translation
         self._history: History | None = None
-        self._told: list[Raw] = []
+        self._items = bytearray()
+        self._leading = bytearray()
+        self._open = translation.leading is not None  # nobody but the system has spoken yet
+        self._inside = False  # of a message that joins results, and is not ended yet
+        self._ends: list[tuple[int, int, bool]] = []
         self.ids: set[str] = set()
 
     def begins(self, messages: Sequence[HistoryMessage]) -> bool:
@@ -34,67 +61,69 @@ class Prefix:
             and messages._messages is self._history._messages  # noqa: SLF001 - History has no word for it yet
         )
 
-    def told(self, messages: Sequence[HistoryMessage], translate: Callable[[HistoryMessage], object]) -> list[Raw]:
+    def told(self, messages: Sequence[HistoryMessage]) -> Told:
         """`messages` in the provider's words; those that are new are translated."""
         if isinstance(messages, History):
             self._history = messages
-        for n in range(len(self._told), len(messages)):
-            message = messages[n]
-            self._told.append(Raw(encode_json(translate(message))))
-            if isinstance(message, AssistantMessage):
-                self.ids.update(call.id for call in message.calls)
-        return self._told[: len(messages)]
+        for n in range(len(self._ends), len(messages)):
+            self._add(messages[n])
+            self._ends.append((len(self._items), len(self._leading), self._inside))
+        if not messages:
+            return Told(b"", b"", self.ids)
+        end, leading, inside = self._ends[len(messages) - 1]
+        results = self._translation.results
+        closing = results[1] if inside and results else b""
+        with memoryview(self._items) as items:
+            return Told(b"".join((items[:end], closing)), bytes(self._leading[:leading]), self.ids)
+
+    def _add(self, message: HistoryMessage) -> None:
+        translation = self._translation
+        if self._open:
+            if isinstance(message, SystemMessage) and translation.leading is not None:
+                _append(self._leading, translation.leading(message))
+                return
+            self._open = False
+        if isinstance(message, AssistantMessage):
+            self.ids.update(call.id for call in message.calls)
+        items = translation.items(message)
+        if not items:
+            return
+        if translation.results is None:
+            _append(self._items, items)
+            return
+        opening, closing = translation.results
+        joins = isinstance(message, ToolMessage)
+        if self._inside and not joins:
+            self._items += closing
+        if joins and not self._inside:
+            self._items += b"," + opening if self._items else opening
+            self._items += encode_json(items)[1:-1]
+        else:
+            _append(self._items, items)
+        self._inside = joins
+
+
+def _append(told: bytearray, items: Sequence[Any]) -> None:
+    if items:
+        if told:
+            told += b","
+        told += encode_json(items)[1:-1]
 
 
 class Prefixes:
     """The prefixes of the conversations that spoke last."""
 
-    def __init__(self, translate: Callable[[HistoryMessage], object], limit: int = CONVERSATIONS) -> None:
-        self._translate = translate
+    def __init__(self, translation: Translation, limit: int = CONVERSATIONS) -> None:
+        self._translation = translation
         self._limit = limit
         self._prefixes: OrderedDict[str, Prefix] = OrderedDict()
 
-    def told(self, conversation: str, messages: Sequence[HistoryMessage]) -> tuple[list[Raw], set[str]]:
-        """`messages` in the provider's words, and the ids of the calls in them."""
+    def told(self, conversation: str, messages: Sequence[HistoryMessage]) -> Told:
+        """`messages` in the provider's words."""
         prefix = self._prefixes.get(conversation)
         if prefix is None or not prefix.begins(messages):
-            prefix = self._prefixes[conversation] = Prefix()
+            prefix = self._prefixes[conversation] = Prefix(self._translation)
             if len(self._prefixes) > self._limit:
                 self._prefixes.popitem(last=False)
         self._prefixes.move_to_end(conversation)
-        return prefix.told(messages, self._translate), prefix.ids
-
-
-class ToolList(Struct, frozen=True):
-    """Tools in the provider's words, and how its names lead back to ours. `specs` keep their identities taken."""
-
-    specs: tuple[ToolSpec, ...]
-    told: Raw
-    names: dict[str, str]
-
-
-class ToolLists:
-    """The lists of tools that were offered last. A tool is known by its identity: specs are never changed."""
-
-    def __init__(
-        self,
-        translate: Callable[[ToolSpec], object],
-        names: Callable[[Sequence[ToolSpec]], dict[str, str]],
-        limit: int = TOOL_LISTS,
-    ) -> None:
-        self._translate = translate
-        self._names = names
-        self._limit = limit
-        self._lists: OrderedDict[tuple[int, ...], ToolList] = OrderedDict()
-
-    def told(self, specs: Sequence[ToolSpec]) -> ToolList:
-        """`specs` in the provider's words."""
-        key = tuple(map(id, specs))
-        known = self._lists.get(key)
-        if known is None:
-            told = Raw(encode_json([self._translate(spec) for spec in specs]))
-            known = self._lists[key] = ToolList(tuple(specs), told, self._names(specs))
-            if len(self._lists) > self._limit:
-                self._lists.popitem(last=False)
-        self._lists.move_to_end(key)
-        return known
+        return prefix.told(messages)

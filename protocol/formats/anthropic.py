@@ -120,9 +120,9 @@ def messages_from_anthropic(theirs: Json, names: Mapping[str, str] = {}) -> list
     for message in told.messages:
         blocks = message.blocks()
         if message.role == "assistant":
-            text, calls, _, _, opaque = answer_from_anthropic({"content": blocks, "stop_reason": "end_turn"}, names)
-            known.update((call.id, call.name) for call in calls)
-            history.append(AssistantMessage(text, calls, opaque))
+            answer = answer_from_anthropic({"content": blocks, "stop_reason": "end_turn"}, names)
+            known.update((call.id, call.name) for call in answer.calls)
+            history.append(AssistantMessage(answer.text, answer.calls, answer.opaque))
         else:
             history += _heard(message.role, blocks, known)
     return history

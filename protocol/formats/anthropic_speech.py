@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ..events import CallSpoken, ReasoningDelta, TextDelta, Usage
-from ..failures import ToolwireError
+from ..failures import Failure, ToolwireError
 from ..history import Opaque
 from ..tools import ToolCall, encode_json
 from .contract import Answer, News
@@ -40,10 +40,9 @@ _FINISH = {
     "stop_sequence": "stop",
     "tool_use": "calls",
     "refusal": "refused",
-    # A paused turn is as unfinished as one that is cut off: who asks for more gets it.
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
-    "pause_turn": "length",
+    "pause_turn": "paused",
 }
 _OURS = {"text": {"type", "text"}, "tool_use": {"type", "id", "name", "input"}}
 _DIRECT = {"type": "direct"}
@@ -63,14 +62,27 @@ class Block(Struct, frozen=True, gc=False):
 _block = msgspec.json.Decoder(Block)
 
 
+class _Details(Struct, frozen=True, gc=False):
+    thinking_tokens: int | None = None
+
+
 class _Tokens(Struct, frozen=True, gc=False):
     input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     output_tokens: int | None = None
+    output_tokens_details: _Details | None = None
+
+    def counted(self) -> Usage:
+        """Our count: theirs of the input is without what was written to their cache, and what was read from it."""
+        heard = (self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens)
+        thought = (self.output_tokens_details or _Details()).thinking_tokens
+        cached = self.cache_read_input_tokens or 0
+        return Usage(sum(tokens or 0 for tokens in heard), self.output_tokens or 0, cached, thought or 0)
 
 
 class _Message(Struct, frozen=True, gc=False):
+    model: str | None = None
     content: list[Raw] = []
     stop_reason: str | None = None
     usage: _Tokens | None = None
@@ -126,6 +138,8 @@ class Speech:
         self._used: set[str] = set()
         self._usage = _Tokens()
         self._finish = ""
+        self._model = ""
+        self.over = False
 
     def hear(self, chunk: object) -> Sequence[News]:
         """Take in one event, as JSON text or decoded.
@@ -135,7 +149,7 @@ class Speech:
         event = read(chunk, _events)
         match event.type:
             case "error":
-                raise ToolwireError(failure_from_openai(_status(event.error or {}), event.error))
+                raise ToolwireError(_failure(event.error or {}))
             case "message_start":
                 self.hear_whole(_messages.decode(event.message))
             case "content_block_start":
@@ -149,15 +163,18 @@ class Speech:
             case "message_delta":
                 self._finish = event.delta.stop_reason or self._finish
                 self._count(event.usage)
+            case "message_stop":
+                self.over = True
         return []
 
     def hear_whole(self, message: _Message) -> None:
         """Take in a message, or the beginning of one. Raises ToolwireError if it is an error."""
         if message.error:
-            raise ToolwireError(failure_from_openai(_status(message.error), message.error))
+            raise ToolwireError(_failure(message.error))
         for index, raw in enumerate(message.content):
             self._blocks[index] = _Spoken(raw.copy())
         self._finish = message.stop_reason or self._finish
+        self._model = message.model or self._model
         self._count(message.usage)
 
     def answer(self) -> Answer:
@@ -171,7 +188,7 @@ class Speech:
             block = spoken.block
             raw = spoken.raw()
             if block.type == "tool_use":
-                torn = finish in {"", "length"} and index == last and index not in self._told
+                torn = finish in {"", "length", "paused"} and index == last and index not in self._told
                 nothing = "" if torn else "{}"
                 id_ = free_id(block.id, len(calls) + 1, used, self._taken, self._made_up)
                 calls.append(ToolCall(id_, self._names.get(block.name, block.name), spoken.arguments() or nothing))
@@ -181,10 +198,7 @@ class Speech:
         if finish in {"stop", "calls"}:
             finish = "calls" if calls else "stop"
         said = "".join(spoken.text for _, spoken in sorted(self._blocks.items()))
-        told = self._usage
-        read_ = (told.input_tokens, told.cache_creation_input_tokens, told.cache_read_input_tokens)
-        usage = Usage(sum(tokens or 0 for tokens in read_), told.output_tokens or 0)
-        return Answer(said, tuple(calls), usage, finish, opaque_of(pieces))
+        return Answer(said, tuple(calls), self._usage.counted(), finish, opaque_of(pieces), self._model)
 
     def _tell_calls(self) -> list[News]:
         """The calls that are complete now: their blocks have stopped, and none of them is torn. In order, no gaps."""
@@ -282,6 +296,6 @@ def _whole(text: str) -> Raw | None:
     return Raw(text.encode())
 
 
-def _status(error: Json) -> int:
-    """The HTTP status that an error without one would have had."""
-    return _STATUS.get(str(error.get("type")), SERVER_ERROR)
+def _failure(error: Json) -> Failure:
+    """What an error comes to that stands where an answer was expected: with the HTTP status it would have had."""
+    return failure_from_openai(_STATUS.get(str(error.get("type")), SERVER_ERROR), error, key="ANTHROPIC_API_KEY")

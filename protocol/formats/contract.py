@@ -31,21 +31,28 @@ these are a JSON object. What is only complete at the end, or torn there, stands
 
 
 class Answer(NamedTuple):
-    """What a model said. `finish` is stop, calls, length, filtered or refused; "" if it did not come to its end."""
+    """What a model said.
+
+    `finish` is stop, calls, length, filtered, refused or paused (the provider wants to be asked again); "" if it did
+    not come to its end. `model` is the one that answered, as the provider names it.
+    """
 
     text: str
     calls: tuple[ToolCall, ...]
     usage: Usage
     finish: str
     opaque: tuple[Opaque, ...] = ()
+    model: str = ""
 
 
 class Hearing(Protocol):
     """An answer while it is spoken: hears piece after piece, tells what is new, and at the end the whole.
 
     Each call that was told is the same in the answer, unless the provider changed it afterwards: then the answer shows
-    what it came to.
+    what it came to. `over` once the stream itself has said that nothing follows, where its interface has a word for it.
     """
+
+    over: bool
 
     def hear(self, chunk: object) -> Sequence[News]:
         """Take in one piece of a stream, as JSON text or decoded.

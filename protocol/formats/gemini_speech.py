@@ -67,6 +67,7 @@ class _Tokens(Struct, frozen=True, rename="camel", gc=False):
     tool_use_prompt_token_count: int | None = None
     candidates_token_count: int | None = None
     thoughts_token_count: int | None = None
+    cached_content_token_count: int | None = None
 
 
 class _Feedback(Struct, frozen=True, rename="camel", gc=False):
@@ -78,6 +79,7 @@ class _Response(Struct, frozen=True, rename="camel", gc=False):
     usage_metadata: _Tokens | None = None
     prompt_feedback: _Feedback | None = None
     error: Json | None = None
+    model_version: str | None = None
 
 
 _responses = msgspec.json.Decoder(_Response)
@@ -110,6 +112,8 @@ class Speech:
         self._used: set[str] = set()
         self._usage = Usage()
         self._finish = ""
+        self._model = ""
+        self.over = False  # its streams end without a word
 
     def hear(self, chunk: object) -> list[News]:
         """Take in one chunk (or a whole response), as JSON text or decoded.
@@ -121,6 +125,7 @@ class Speech:
         if heard.error:
             code = heard.error.get("code")
             raise ToolwireError(failure_from_openai(code if isinstance(code, int) else SERVER_ERROR, heard.error))
+        self._model = heard.model_version or self._model
         if heard.usage_metadata is not None:
             self._usage = _usage(heard.usage_metadata)
         if heard.prompt_feedback is not None and heard.prompt_feedback.block_reason:
@@ -155,7 +160,8 @@ class Speech:
     def answer(self) -> Answer:
         """All that was said so far."""
         finish = "calls" if self._finish == "stop" and self._calls else self._finish
-        return Answer("".join(self._text), tuple(self._calls), self._usage, finish, opaque_of(self._pieces))
+        text, calls, opaque = "".join(self._text), tuple(self._calls), opaque_of(self._pieces)
+        return Answer(text, calls, self._usage, finish, opaque, self._model)
 
     def _hear_call(self, call: FunctionCall, raw: Raw, *, plain: bool) -> CallSpoken | None:
         """A call is never cut; it is told at once, unless it can't be run, or stands behind one that can't."""
@@ -180,4 +186,5 @@ def without_id(raw: str) -> bool:
 
 def _usage(told: _Tokens) -> Usage:
     asked: Any = (told.prompt_token_count or 0) + (told.tool_use_prompt_token_count or 0)
-    return Usage(asked, (told.candidates_token_count or 0) + (told.thoughts_token_count or 0))
+    thought = told.thoughts_token_count or 0
+    return Usage(asked, (told.candidates_token_count or 0) + thought, told.cached_content_token_count or 0, thought)

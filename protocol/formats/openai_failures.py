@@ -1,6 +1,7 @@
-"""How a provider that speaks like OpenAI says no, and what that comes to here.
+"""How a provider says no, and what that comes to here.
 
-Sources: https://platform.openai.com/docs/guides/error-codes, and the answers of vLLM and llama.cpp.
+Sources: https://platform.openai.com/docs/guides/error-codes, https://platform.claude.com/docs/en/api/errors, and the
+answers of vLLM and llama.cpp.
 """
 
 import math
@@ -14,18 +15,27 @@ from ..failures import Failure
 LONGEST_REASON = 2_000
 """Characters of a provider's own words in a failure: a proxy may answer with a page."""
 
+LONGEST_PAGE = 20_000
+"""Characters of a page in which its title is looked for."""
+
 SERVER_ERROR = 500
 """This status and those above say a fault of theirs, which may pass."""
 
 
-def failure_from_openai(status: int, error: object, headers: Mapping[str, str] = {}) -> Failure:
-    """What an answer with an HTTP status of 400 and above comes to; `error` is the object of that name in its body."""
+def failure_from_openai(
+    status: int, error: object, headers: Mapping[str, str] = {}, *, key: str = "OPENAI_API_KEY"
+) -> Failure:
+    """What an answer with an HTTP status of 400 and above comes to; `error` is the object of that name in its body.
+
+    `key` is the environment variable that holds the provider's key.
+    """
     told = error if isinstance(error, dict) else {}
-    message = str(told.get("message") or error or "no reason was given")[:LONGEST_REASON]
+    message = _words(told.get("message") or error or "no reason was given")
     meaning = _meaning(status, (told.get("code"), told.get("type")), message)
     said = f"the provider answered {status}: {message}"
     if meaning.hint:
-        said = f"{said}. {meaning.hint}" if meaning.quoted else f"the provider answered {status}. {meaning.hint}"
+        hint = meaning.hint.format(key=key)
+        said = f"{said}. {hint}" if meaning.quoted else f"the provider answered {status}. {hint}"
     after = retry_after(headers) if meaning.retryable else None
     return Failure(meaning.code, said, retryable=meaning.retryable, retry_after=after, details={"status": status})
 
@@ -45,6 +55,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
+def _words(said: object) -> str:
+    """The provider's own words; of a page, which proxies answer with, its title."""
+    words = str(said).strip()
+    if words.startswith("<"):
+        title = _TITLE.search(words[:LONGEST_PAGE])
+        return f"a page, {' '.join(title[1].split())!r}" if title else "a page, and no JSON"
+    return words[:LONGEST_REASON]
+
+
 class _Meaning(NamedTuple):
     """A code of ours, what to do about it, whether to try again, and whether the provider's words may be repeated."""
 
@@ -54,25 +73,37 @@ class _Meaning(NamedTuple):
     quoted: bool = True
 
 
+_TITLE = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
+
 _LONG = _Meaning("context_too_long")
 _LONG_STATUS = {400, 413, 422}
-_LONG_WORDS = re.compile(r"context[ _](length|window|size)|maximum model length|prompt is too long", re.IGNORECASE)
+_LONG_WORDS = re.compile(
+    r"context[ _](length|window|size|limit)|maximum model length|prompt is too long|input length and .?max_tokens",
+    re.IGNORECASE,
+)
+
+_NO_CREDIT = _Meaning("model_failed", "The account has no credit left: waiting does not help")
 
 _BY_CODE: dict[object, _Meaning] = {
     "content_filter": _Meaning("model_refused"),
     "content_policy_violation": _Meaning("model_refused"),
     "context_length_exceeded": _LONG,
     "exceed_context_size_error": _LONG,
-    "insufficient_quota": _Meaning("model_failed", "The account has no credit left: waiting does not help"),
+    "insufficient_quota": _NO_CREDIT,
+    "billing_error": _NO_CREDIT,
+    "request_too_large": _LONG,
 }
 
 _BY_STATUS = {
-    401: _Meaning("model_failed", "It refused the key: set OPENAI_API_KEY, or give api_key=", quoted=False),
-    403: _Meaning("model_failed", "The key may not do this: set OPENAI_API_KEY to one that may"),
+    401: _Meaning("model_failed", "It refused the key: set {key}, or give api_key=", quoted=False),
+    403: _Meaning("model_failed", "The key may not do this: set {key} to one that may"),
     404: _Meaning("model_failed", "Check the name of the model, and base_url"),
+    402: _NO_CREDIT,
     408: _Meaning("timed_out", retryable=True),
     409: _Meaning("model_failed", retryable=True),
     429: _Meaning("rate_limited", retryable=True),
+    504: _Meaning("timed_out", retryable=True),
+    529: _Meaning("model_failed", "It is overloaded", retryable=True),
 }
 
 

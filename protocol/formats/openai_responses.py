@@ -95,9 +95,9 @@ def messages_from_openai_responses(items: Sequence[Json], names: Mapping[str, st
 
     def end() -> None:
         if spoken:
-            text, calls, _, _, opaque = items_as_answer(spoken, names)
-            known.update((call.id, call.name) for call in calls)
-            history.append(AssistantMessage(text, calls, opaque))
+            answer = items_as_answer(spoken, names)
+            known.update((call.id, call.name) for call in answer.calls)
+            history.append(AssistantMessage(answer.text, answer.calls, answer.opaque))
             spoken.clear()
 
     for raw in read(items, _raws):

@@ -75,9 +75,21 @@ class Item(Struct, frozen=True, gc=False):
 _item = msgspec.json.Decoder(Item)
 
 
+class _Details(Struct, frozen=True, gc=False):
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
 class _Tokens(Struct, frozen=True, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
+    input_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+
+    def counted(self) -> Usage:
+        heard, said = self.input_tokens_details or _Details(), self.output_tokens_details or _Details()
+        tokens = (self.input_tokens, self.output_tokens, heard.cached_tokens, said.reasoning_tokens)
+        return Usage(*(each or 0 for each in tokens))
 
 
 class _Incomplete(Struct, frozen=True, gc=False):
@@ -90,6 +102,7 @@ class _Response(Struct, frozen=True, gc=False):
     error: Json | None = None
     incomplete_details: _Incomplete | None = None
     usage: _Tokens | None = None
+    model: str | None = None
 
 
 class _Event(Struct, frozen=True, gc=False):
@@ -135,6 +148,8 @@ class Speech:
         self._used: set[str] = set()
         self._usage = Usage()
         self._finish = ""
+        self._model = ""
+        self.over = False
 
     def hear(self, chunk: object) -> list[News]:
         """Take in one event, as JSON text or decoded.
@@ -148,6 +163,7 @@ class Speech:
             raise ToolwireError(failure_from_openai(_status(told.get("code")), told))
         if event.type in _ENDED:
             self.hear_whole(_responses.decode(event.response))
+            self.over = True
         elif event.type == "response.output_item.added":
             self._begun[index] = _item.decode(event.item)
         elif event.type == "response.output_item.done":
@@ -165,7 +181,8 @@ class Speech:
         if response.error:
             raise ToolwireError(failure_from_openai(_status(response.error.get("code")), response.error))
         if response.usage is not None:
-            self._usage = Usage(response.usage.input_tokens or 0, response.usage.output_tokens or 0)
+            self._usage = response.usage.counted()
+        self._model = response.model or self._model
         for index, raw in enumerate(response.output):
             if index not in self._done:
                 self._done[index] = raw.copy(), _item.decode(raw)
@@ -197,7 +214,7 @@ class Speech:
         if finish == "stop":
             finish = "calls" if calls else "refused" if any(item.refused for _, item in heard) else "stop"
         said = "".join(item.text for _, item in heard if item.type != "function_call")
-        return Answer(said, tuple(calls), self._usage, finish, opaque_of(pieces))
+        return Answer(said, tuple(calls), self._usage, finish, opaque_of(pieces), self._model)
 
     def _item_at(self, index: int) -> tuple[Raw, Item]:
         """An item, with its bytes once it is done."""

@@ -63,6 +63,8 @@ class Speech:
         self._fields: Json = {}
         self._usage = Usage()
         self._finish = ""
+        self._model = ""
+        self.over = False  # [DONE] says it, which is no chunk
 
     def hear(self, chunk: object) -> list[News]:
         """Take in one chunk (or a whole completion), as JSON text or decoded.
@@ -76,7 +78,8 @@ class Speech:
             code = heard.error.get("code") if isinstance(heard.error, dict) else None
             raise ToolwireError(failure_from_openai(code if isinstance(code, int) else SERVER_ERROR, heard.error))
         if heard.usage is not None:
-            self._usage = Usage(heard.usage.prompt_tokens or 0, heard.usage.completion_tokens or 0)
+            self._usage = heard.usage.counted()
+        self._model = heard.model or self._model
         if not heard.choices:
             return []
         choice = heard.choices[0]
@@ -98,7 +101,7 @@ class Speech:
             finish = "calls" if calls else "refused" if refusal else "stop"  # relatives say "stop" after calls too
         spoken = zip(self._calls, calls, strict=True)
         opaque = (opaque_fields(self._fields), *(opaque_fields(each.fields, call.id) for each, call in spoken))
-        return Answer(text or refusal, calls, self._usage, finish, tuple(filter(None, opaque)))
+        return Answer(text or refusal, calls, self._usage, finish, tuple(filter(None, opaque)), self._model)
 
     def _hear_words(self, words: Json) -> list[News]:
         said = msgspec.convert(words, Words)
@@ -201,9 +204,22 @@ class _Choice(Struct, frozen=True, gc=False):
     finish_reason: str | None = None
 
 
+class _Details(Struct, frozen=True, gc=False):
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
 class _Tokens(Struct, frozen=True, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    prompt_cache_hit_tokens: int | None = None  # DeepSeek's word
+
+    def counted(self) -> Usage:
+        heard, said = self.prompt_tokens_details or _Details(), self.completion_tokens_details or _Details()
+        cached = heard.cached_tokens or self.prompt_cache_hit_tokens or 0
+        return Usage(self.prompt_tokens or 0, self.completion_tokens or 0, cached, said.reasoning_tokens or 0)
 
 
 class _Chunk(Struct, frozen=True, gc=False):
@@ -212,6 +228,7 @@ class _Chunk(Struct, frozen=True, gc=False):
     choices: list[_Choice] = []
     usage: _Tokens | None = None
     error: Json | str | None = None
+    model: str | None = None
 
 
 class _Spoken:

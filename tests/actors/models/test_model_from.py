@@ -37,12 +37,12 @@ def test_names(name: str, model: str, base_url: str | None) -> None:
 
 @pytest.mark.parametrize("name", ["gpt-5.1", "", "openai:", ":x"])
 def test_a_name_without_a_provider_is_refused(name: str) -> None:
-    with pytest.raises(Misuse, match="known: openai"):
+    with pytest.raises(Misuse, match="known: anthropic, openai, openai_responses"):
         model_from(name)
 
 
 def test_an_unknown_provider_names_the_known() -> None:
-    with pytest.raises(Misuse, match="'acme' is not known here; known: openai"):
+    with pytest.raises(Misuse, match="'acme' is not known here; known: anthropic, openai"):
         model_from("acme:x")
 
 

@@ -79,7 +79,7 @@ async def test_a_text(provider_of: Any) -> None:
     provider = provider_of(completion({"content": "Mild 🌤."}, usage=usage))
     async with model_of(provider, settings={"temperature": 0.5}) as model:
         reply = await model.complete(ModelRequest(ASKED, settings={"seed": 1}))
-    assert reply == ModelReply("Mild 🌤.", (), Usage(12, 5), "stop")
+    assert reply == ModelReply("Mild 🌤.", (), Usage(12, 5), "stop", model="m")
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Weather?"}]
     assert provider.bodies == [{"temperature": 0.5, "seed": 1, "model": "m", "messages": messages, "stream": False}]
 
@@ -105,7 +105,7 @@ async def test_hostile_histories_are_made_valid(provider_of: Any) -> None:
     calls = (ToolCall("x" * 200, "a name", "no json"), ToolCall("", "", "[1]"), ToolCall("c", "ok", '{"a": 1}'))
     results = [ToolMessage(c.id, c.name, "1") for c in calls]
     provider = provider_of(completion({"content": "fine"}))
-    async with model_of(provider, settings={"tool_choice": "auto"}) as model:
+    async with model_of(provider, settings={"extra": {"tool_choice": "auto"}}) as model:
         reply = await model.complete(ModelRequest([*ASKED, AssistantMessage("", calls), *results]))
     assert reply.text == "fine"
 
@@ -123,7 +123,8 @@ async def test_the_checker_refuses_what_openai_refuses(provider_of: Any) -> None
 async def test_names_that_openai_refuses_lead_back(provider_of: Any) -> None:
     async with model_of(provider := provider_of(None)) as model:
         names = [
-            tool["function"]["name"] for tool in json.loads(model._body(ModelRequest(ASKED, [DOTTED]))[0])["tools"]
+            tool["function"]["name"]
+            for tool in json.loads(model._question(ModelRequest(ASKED, [DOTTED])).content)["tools"]
         ]
         provider.answers[:] = [completion({"tool_calls": [call("a", names[0])]}, "tool_calls")]
         reply = await model.complete(ModelRequest(ASKED, [WEATHER, DOTTED]))
@@ -172,7 +173,7 @@ async def test_a_stream_in_awkward_pieces(provider_of: Any, sse: Any, size: int,
     assert deltas[:3] == [ReasoningDelta("hm"), TextDelta("Grüße "), TextDelta("🌤!")]
     calls = (ToolCall("a", "get_weather", '{"city":"Orléans"}'), ToolCall("b", "now", "{}"))
     assert deltas[3:] == [CallSpoken(each, position) for position, each in enumerate(calls)]
-    opaque = (Opaque("openai", '{"reasoning_content":"hm"}'),)
+    opaque = (Opaque("openai", '{"reasoning_content":"hm"}', maker=model.maker),)
     assert reply == ModelReply("Grüße 🌤!", calls, Usage(7, 3), "calls", opaque)
     assert provider.bodies[0]["stream_options"] == {"include_usage": True}
 

@@ -1,11 +1,34 @@
+"""Only what is new is translated, and the prefix says what the formats say."""
+
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
-from msgspec import Raw
+from hypothesis import given
+from hypothesis import strategies as st
 
-from toolwire.actors.models.translated import Prefixes, ToolLists
-from toolwire.protocol.history import AssistantMessage, History, HistoryMessage, ToolMessage, UserMessage
-from toolwire.protocol.tools import ToolCall, ToolSpec
+from toolwire.actors.models.anthropic import Anthropic, anthropic
+from toolwire.actors.models.openai import openai
+from toolwire.actors.models.openai_responses import openai_responses
+from toolwire.actors.models.translated import Prefixes, Told, Translation
+from toolwire.protocol.history import (
+    AssistantMessage,
+    History,
+    HistoryMessage,
+    Opaque,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+)
+from toolwire.protocol.tools import ToolCall
+
+
+@pytest.fixture(autouse=True, scope="module")
+def surroundings() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TOOLWIRE_NO_MODELS", raising=False)
+        yield
 
 
 class Translating:
@@ -13,58 +36,89 @@ class Translating:
 
     def __init__(self) -> None:
         self.asked: list[object] = []
+        self.translation = Translation(self)
 
-    def __call__(self, thing: object) -> str:
+    def __call__(self, thing: object) -> list[str]:
         self.asked.append(thing)
-        return f"#{len(self.asked)}"
+        return [f"#{len(self.asked)}"]
 
 
-def texts(told: list[Raw]) -> list[str]:
-    return [json.loads(bytes(raw)) for raw in told]
+def texts(told: Told) -> Any:
+    return json.loads(b"[" + told.items + b"]")
 
 
 def test_only_what_is_new_is_translated() -> None:
     translate = Translating()
-    prefixes = Prefixes(translate)
+    prefixes = Prefixes(translate.translation)
     messages: list[HistoryMessage] = [UserMessage("a")]
-    assert texts(prefixes.told("c", History(messages))[0]) == ["#1"]
+    assert texts(prefixes.told("c", History(messages))) == ["#1"]
     messages += [AssistantMessage("", (ToolCall("x", "f"),)), ToolMessage("x", "f", "1")]
-    told, ids = prefixes.told("c", History(messages))
-    assert (texts(told), ids) == (["#1", "#2", "#3"], {"x"})
-    assert texts(prefixes.told("c", History(messages, 2))[0]) == ["#1", "#2"]
+    told = prefixes.told("c", History(messages))
+    assert (texts(told), told.ids) == (["#1", "#2", "#3"], {"x"})
+    assert texts(prefixes.told("c", History(messages, 2))) == ["#1", "#2"]
+    assert texts(prefixes.told("c", History(messages, 0))) == []
     assert translate.asked == messages
 
 
 def test_another_list_is_another_history_though_it_begins_alike() -> None:
-    prefixes = Prefixes(Translating())
+    prefixes = Prefixes(Translating().translation)
     messages: list[HistoryMessage] = [UserMessage("a"), UserMessage("b")]
     prefixes.told("c", History(messages))
-    assert texts(prefixes.told("c", History(list(messages)))[0]) == ["#3", "#4"]
+    assert texts(prefixes.told("c", History(list(messages)))) == ["#3", "#4"]
 
 
 def test_a_plain_list_may_change_and_is_translated_each_time() -> None:
-    prefixes = Prefixes(Translating())
+    prefixes = Prefixes(Translating().translation)
     messages: list[HistoryMessage] = [UserMessage("a")]
     prefixes.told("c", messages)
-    assert texts(prefixes.told("c", messages)[0]) == ["#2"]
+    assert texts(prefixes.told("c", messages)) == ["#2"]
 
 
 def test_conversations_are_forgotten_in_the_order_in_which_they_last_spoke() -> None:
-    prefixes = Prefixes(Translating(), limit=2)
+    prefixes = Prefixes(Translating().translation, limit=2)
     views = {name: History([UserMessage(name)]) for name in "abc"}
-    told = [texts(prefixes.told(name, views[name])[0]) for name in "abacabc"]
+    told = [texts(prefixes.told(name, views[name])) for name in "abacabc"]
     assert told == [["#1"], ["#2"], ["#1"], ["#3"], ["#1"], ["#4"], ["#5"]]
     assert len(prefixes._prefixes) == 2
 
 
-@pytest.mark.parametrize("make", [list, tuple])
-def test_tools_are_known_by_identity(make: type[list[ToolSpec]]) -> None:
-    translate = Translating()
-    lists = ToolLists(translate, lambda specs: {spec.name: "?" for spec in specs}, limit=2)
-    a, b = ToolSpec("a"), ToolSpec("b")
-    assert bytes(lists.told(make([a, b])).told) == b'["#1","#2"]'
-    assert lists.told(make([a, b])).names == {"a": "?", "b": "?"}
-    assert bytes(lists.told(make([b, a])).told) == b'["#3","#4"]'
-    assert bytes(lists.told(make([a, ToolSpec("b")])).told) == b'["#5","#6"]'
-    assert len(lists._lists) == 2
-    assert translate.asked[:2] == [a, b]
+words = st.sampled_from(["", " ", "so", "Grüße 🌤"])
+calls = st.lists(st.sampled_from("abc"), max_size=3, unique=True).map(
+    lambda ids: tuple(ToolCall(id_, "f") for id_ in ids)
+)
+opaque = st.sampled_from(
+    [
+        (),
+        (Opaque("anthropic", '{"type": "thinking","thinking":"hm","signature":"s"}'),),
+        (Opaque("openai_responses", '{"type": "reasoning","id":"rs"}'),),
+        (Opaque("openai", '{"reasoning_content": "hm"}'),),
+    ]
+)
+messages_ = st.lists(
+    st.one_of(
+        st.builds(SystemMessage, words),
+        st.builds(UserMessage, words),
+        st.builds(AssistantMessage, words, calls, opaque),
+        st.builds(ToolMessage, st.sampled_from("abc"), st.just("f"), st.just('"1"'), st.booleans()),
+    ),
+    max_size=12,
+)
+
+
+@pytest.mark.parametrize("make", [openai, openai_responses, anthropic], ids=lambda make: make.__name__)
+@given(messages=messages_, cuts=st.lists(st.integers(0, 12), max_size=4))
+def test_a_prefix_says_what_the_format_says(make: Any, messages: list[HistoryMessage], cuts: list[int]) -> None:
+    model = make("m", base_url="http://127.0.0.1:9")
+    prefixes = Prefixes(model.translation())
+    for cut in [*cuts, len(messages), *cuts]:
+        view = History(messages, min(cut, len(messages)))
+        told = prefixes.told("c", view)
+        assert said(model, told) == model.wire.format.history_to(list(view))
+
+
+def said(model: Any, told: Told) -> Any:
+    items: Sequence[Any] = texts(told)
+    if not isinstance(model, Anthropic):
+        return items
+    system = json.loads(b"[" + told.leading + b"]")
+    return {**({"system": system} if system else {}), "messages": items}

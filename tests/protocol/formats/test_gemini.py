@@ -92,7 +92,7 @@ def test_pieces_give_the_same_as_the_whole(made: list[Any]) -> None:
     heard += speech.hear(response([], "STOP"))
     whole = answer_from_gemini(response(made))
     assert speech.answer() == whole
-    assert whole.usage == Usage(4, 6)
+    assert whole.usage == Usage(4, 6, 0, 4)
     assert whole.finish == ("calls" if whole.calls else "stop")
     assert "".join(each.text for each in heard if isinstance(each, TextDelta)) == whole.text
     thoughts = "".join(part["text"] for part in made if part.get("thought"))

@@ -87,7 +87,7 @@ def test_a_clients_model_answers() -> None:
     history: list[HistoryMessage] = [AssistantMessage(answer.text, answer.calls, answer.opaque)]
     assert json.loads(encode_json(messages_to_mcp(history)))["messages"][0]["content"] == [picture, use]
     one = {"role": "assistant", "model": "m", "content": {"type": "text", "text": "so"}, "stopReason": "maxTokens"}
-    assert answer_from_mcp(one) == ("so", (), Usage(), "length", ())
+    assert answer_from_mcp(one)[:5] == ("so", (), Usage(), "length", ())
 
 
 def test_calls_stand_in_a_history_as_blocks() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from toolwire.protocol.formats.contract import Format
 from toolwire.protocol.formats.offered import Offers
@@ -34,6 +35,18 @@ def test_a_thousand_tools_are_translated_once() -> None:
     more = offers.told([*specs[:500], ToolSpec("new")])
     assert translated[1_000:] == ["new"]
     assert msgspec.json.decode(more.told)[:500] == msgspec.json.decode(first.told)[:500]
+
+
+@pytest.mark.parametrize("make", [list, tuple])
+def test_tools_are_known_by_identity(make: type[list[ToolSpec]]) -> None:
+    format_, translated = counting()
+    offers = Offers(format_)
+    a, b = ToolSpec("a"), ToolSpec("b")
+    first = offers.told(make([a, b]))
+    assert offers.told(make([a, b])) is first
+    assert offers.told(make([b, a])) is not first
+    assert offers.told(make([a, ToolSpec("b")])) is not first
+    assert translated == ["a", "b", "b"]
 
 
 def test_what_is_over_a_limit_is_forgotten_the_oldest_first() -> None:

@@ -1,0 +1,215 @@
+"""A model that speaks Anthropic's Messages: Claude, or a relative of that interface, over the `anthropic` SDK."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from msgspec import Raw
+
+from ...protocol.failures import Misuse, failed
+from ...protocol.formats.anthropic import FORMAT, message_to_anthropic
+from ...protocol.history import AssistantMessage, HistoryMessage, SystemMessage, ToolMessage
+from ...protocol.tools import encode_json
+from .contract import ModelRequest
+from .hosted import Hosted, Json
+from .output import anthropic_schema, instructed
+from .settings import Settings, chosen
+from .translated import Told, Translation
+from .wire import Wire
+
+WIRE = Wire(
+    provider="Anthropic",
+    module="anthropic",
+    client="AsyncAnthropic",
+    error="AnthropicError",
+    keys=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+    place="ANTHROPIC_BASE_URL",
+    home="https://api.anthropic.com",
+    path="/v1/messages",
+    messages="messages",
+    answer="message",
+    format=FORMAT,
+)
+
+MOST_TOKENS = 16_000
+"""What one answer may take where nobody says: Anthropic wants to be told, and all its models have as many."""
+MOST_WITH_REASONING = 32_000
+
+BUDGETS = {"minimal": 1_024, "low": 4_000, "medium": 8_000, "high": 16_000, "xhigh": 32_000, "max": 32_000}
+"""Tokens to think with, for models that do not know how to measure it by themselves."""
+LEAST_BUDGET = 1_024
+
+_SAMPLING = ("temperature", "top_p", "top_k")
+_WORDS = frozenset({"temperature", "top_p", "max_tokens", "stop", "reasoning_effort", "parallel_calls"})
+_BEFORE = {"anthropic-version": "2023-06-01"}
+"""The version of the interface that still takes how to sample; the SDK's own, of 2026-10-21, refuses it. See
+https://platform.claude.com/docs/en/api/versioning. Models from 4.7 on refuse it in both."""
+
+# Those before 4.6 have to be given a number of tokens to think with; so do the relatives.
+_BUDGETED = re.compile(
+    r"claude-(?:[12]|instant|3|4-(?:opus|sonnet)|haiku-[34]|(?:opus|sonnet)-4(?:[-.][015])?(?:[-@]20\d{6}.*)?$)"
+)
+# Those before Opus 4.1 and Sonnet 4.5 can't be held to a schema.
+_WITHOUT_SCHEMA = re.compile(
+    r"claude-(?:[12]|instant|3|4-(?:opus|sonnet)|(?:opus|sonnet)-4(?:[-.]0)?(?:[-@]20\d{6}.*)?$)"
+)
+
+
+def anthropic(
+    model: str,
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    settings: Settings | None = None,
+    cache: bool | None = None,
+) -> "Anthropic":
+    """A model of Anthropic, or of whoever speaks its Messages at `base_url`.
+
+    Without `api_key` it is taken from ANTHROPIC_API_KEY, without `base_url` from ANTHROPIC_BASE_URL; who has a base_url
+    needs no key. `settings` hold for each request. Unless `cache` is False, tools, system and the end of the
+    conversation are marked for the provider's cache of prompts.
+    Raises Misuse if the SDK or the key is missing, a setting can't be, or TOOLWIRE_NO_MODELS forbids real models.
+    """
+    return Anthropic(model, base_url=base_url, api_key=api_key, settings=settings, cache=cache)
+
+
+class Anthropic(Hosted):
+    """See `anthropic`."""
+
+    wire: ClassVar[Wire] = WIRE
+    _marked: tuple[object, Raw] = (None, Raw())
+
+    def settled(self, settings: Mapping[str, Any]) -> Json:
+        """`settings` as fields of a request. Raises Misuse."""
+        given = chosen(settings, _WORDS, "Anthropic")
+        fields: Json = {"max_tokens": given.get("max_tokens", MOST_TOKENS)}
+        fields |= {word: given[word] for word in ("temperature", "top_p") if word in given}
+        if "stop" in given:
+            fields["stop_sequences"] = [given["stop"]] if isinstance(given["stop"], str) else list(given["stop"])
+        if given.get("parallel_calls") is False:
+            fields["tool_choice"] = {"type": "auto", "disable_parallel_tool_use": True}
+        if "reasoning_effort" in given:
+            fields |= self._thinking(given)
+        return {**fields, **given.get("extra", {})}
+
+    def _thinking(self, given: Mapping[str, Any]) -> Json:
+        """How hard to think. Raises Misuse."""
+        effort = given["reasoning_effort"]
+        if effort == "none":
+            return {"thinking": {"type": "disabled"}}
+        if "temperature" in given or "top_p" in given:
+            said = "Anthropic takes no temperature and no top_p beside reasoning_effort: leave out one of them"
+            raise Misuse(failed("model_failed", said))
+        most = given.get("max_tokens", MOST_WITH_REASONING)
+        if "claude" in self.model and not _BUDGETED.search(self.model):
+            effort = "low" if effort == "minimal" else effort
+            return {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}, "max_tokens": most}
+        if most < 2 * LEAST_BUDGET:
+            said = f"reasoning is a part of max_tokens, which has to be {2 * LEAST_BUDGET} or more then, not {most}"
+            raise Misuse(failed("model_failed", said))
+        budget = BUDGETS[effort]
+        if "max_tokens" not in given:
+            most = MOST_TOKENS + budget
+        return {
+            "thinking": {"type": "enabled", "budget_tokens": min(budget, most - LEAST_BUDGET)},
+            "max_tokens": most,
+        }
+
+    def headers(self, body: Json) -> Mapping[str, str]:
+        """An older version of the interface for what only that one takes."""
+        return _BEFORE if any(word in body for word in _SAMPLING) else {}
+
+    def options(self) -> Json:
+        """No spans beside ours; and the key where relatives look for it too."""
+        elsewhere = {} if self.at_home else {"default_headers": {"X-Api-Key": self._api_key}}
+        return {"open_telemetry": {"traces": False, "propagation": False}, **elsewhere}
+
+    def translation(self) -> Translation:
+        """System messages that come first stand apart, and the results of one answer stand in one message."""
+        return Translation(self._items, self._system, (b'{"role":"user","content":[', b"]}"))
+
+    def _items(self, message: HistoryMessage) -> list[Any]:
+        entry = message_to_anthropic(self.own(message))
+        if isinstance(message, ToolMessage):
+            content: list[Any] = entry["content"]
+            return content
+        return [entry] if entry["content"] else []
+
+    def _system(self, message: SystemMessage) -> list[Any]:
+        content: list[Any] = message_to_anthropic(message)["content"]
+        return content if message.text.strip() else []
+
+    def asked(self, body: Json, request: ModelRequest, told: Told) -> bytes:
+        """The messages; what the system says stands beside them."""
+        system = told.leading
+        if request.output is not None:
+            system = self._shaped(body, request.output, system)
+        if body.get("thinking", {}).get("type") == "enabled" and _thoughtless(self, request):
+            del body["thinking"]
+        self._choose(body, request)
+        items = told.items
+        if self.caches(unasked=True):
+            system, items = self._mark(body, request, system, items)
+        if system:
+            body["system"] = Raw(b"[" + system + b"]")
+        return items
+
+    def _shaped(self, body: Json, output: Json, system: bytes) -> bytes:
+        """Ask for an answer of that schema: by the interface's own word for it, else by words to the model."""
+        schema = None
+        if "claude" in self.model and not _WITHOUT_SCHEMA.search(self.model):
+            schema = anthropic_schema(output)
+        if schema is None:
+            said = encode_json({"type": "text", "text": instructed(output)})
+            return b",".join(filter(None, (system, said)))
+        shape = {"format": {"type": "json_schema", "schema": schema}}
+        body["output_config"] = {**shape, **body.get("output_config", {})}
+        return system
+
+    def _choose(self, body: Json, request: ModelRequest) -> None:
+        """Say which tool to call. Where a model thinks, Anthropic lets nobody force it to one: it is left to choose."""
+        set_ = body.pop("tool_choice", None)
+        if "tools" not in body:
+            return
+        choice, tool = self.choice(request)
+        told: Json = {"type": "tool", "name": tool} if tool else {"type": "any" if choice == "required" else choice}
+        if told["type"] in {"tool", "any"} and body.get("thinking", {}).get("type", "disabled") != "disabled":
+            told = {"type": "auto"}
+        if set_ is not None:  # by a setting; what it says of the kind of choice holds too, if it is not the usual one
+            told = set_ if set_.get("type") != "auto" else {**set_, **told}
+        if told["type"] == "none":
+            told = {"type": "none"}
+        if told != {"type": "auto"}:
+            body["tool_choice"] = told
+
+    def _mark(self, body: Json, request: ModelRequest, system: bytes, items: bytes) -> tuple[bytes, bytes]:
+        """Mark the ends of what stays the same for the cache: three marks of the four that there may be."""
+        # The same in all places: one that lives longer must not come after one that lives shorter.
+        kind = body.get("cache_control") or {"type": "ephemeral"}
+        mark = b',"cache_control":' + encode_json(kind)
+        if request.tools:
+            if self._marked[0] is not body["tools"]:
+                self._marked = body["tools"], Raw(bytes(body["tools"])[:-2] + mark + b"}]")
+            body["tools"] = self._marked[1]
+        if system:
+            system = system[:-1] + mark + b"}"
+        if self.at_home:
+            body["cache_control"] = kind  # moves with the end of the conversation, whose bytes stay as they are
+        elif items.endswith(b"}]}") and not isinstance(request.messages[-1], AssistantMessage):
+            items = items[:-3] + mark + b"}]}"  # its relatives know the mark of a block better
+        return system, items
+
+
+def _thoughtless(model: Hosted, request: ModelRequest) -> bool:
+    """Whether the calls whose results are told were made without a thought that this provider knows.
+
+    It asks for the thought of such calls if it is to think on. They come from another provider then.
+    """
+    for message in reversed(request.messages):
+        if isinstance(message, AssistantMessage):
+            own = model.own(message)
+            assert isinstance(own, AssistantMessage)  # noqa: S101 - for the checker of types
+            return not any(piece.provider == FORMAT.name and 'thinking"' in piece.raw for piece in own.opaque)
+        if not isinstance(message, ToolMessage):
+            return False
+    return False

@@ -1,0 +1,96 @@
+"""A model that speaks OpenAI's Responses, over the `openai` SDK. Nothing is kept there: each request holds it all."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ...protocol.formats.names import digest
+from ...protocol.formats.openai_responses import FORMAT, items_to_openai_responses
+from ...protocol.tools import encode_json
+from .contract import ModelRequest
+from .hosted import Hosted, Json
+from .output import instructed, openai_schema
+from .settings import Settings, chosen
+from .translated import Told, Translation
+from .wire import Wire
+
+WIRE = Wire(
+    provider="OpenAI",
+    module="openai",
+    client="AsyncOpenAI",
+    error="OpenAIError",
+    keys=("OPENAI_API_KEY",),
+    place="OPENAI_BASE_URL",
+    home="https://api.openai.com/v1",
+    path="/responses",
+    messages="input",
+    answer="response",
+    format=FORMAT,
+)
+
+_WORDS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "max_tokens": "max_output_tokens",
+    "parallel_calls": "parallel_tool_calls",
+}
+_ABOUT_TOOLS = ("tool_choice", "parallel_tool_calls")
+_ENCRYPTED = "reasoning.encrypted_content"
+# "Encrypted content is not supported with this model": those that do not reason.
+_WITHOUT_REASONING = re.compile(r"(ft:)?(gpt-[34]|chatgpt-|gpt-5[\w.]*-chat)")
+
+
+def openai_responses(
+    model: str,
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    settings: Settings | None = None,
+    cache: bool | None = None,
+) -> "OpenAIResponses":
+    """A model of OpenAI by its Responses, or of whoever speaks them at `base_url`. The rest is as with `openai`.
+
+    OpenAI is asked to store nothing; what a model has thought goes back encrypted; `extra` can change that.
+    """
+    return OpenAIResponses(model, base_url=base_url, api_key=api_key, settings=settings, cache=cache)
+
+
+class OpenAIResponses(Hosted):
+    """See `openai_responses`."""
+
+    wire: ClassVar[Wire] = WIRE
+
+    def settled(self, settings: Mapping[str, Any]) -> Json:
+        """`settings` as fields of a request. Raises Misuse."""
+        given = chosen(settings, {*_WORDS, "reasoning_effort"}, "OpenAI's Responses")
+        fields: Json = {"store": False}
+        if not _WITHOUT_REASONING.match(self.model):
+            fields["include"] = [_ENCRYPTED]
+        fields |= {_WORDS[word]: value for word, value in given.items() if word in _WORDS}
+        if "reasoning_effort" in given:
+            fields["reasoning"] = {"effort": given["reasoning_effort"]}
+        return {**fields, **given.get("extra", {})}
+
+    def translation(self) -> Translation:
+        """Each message is one or more items of theirs."""
+        return Translation(lambda message: items_to_openai_responses(self.own(message)))
+
+    def asked(self, body: Json, request: ModelRequest, told: Told) -> bytes:
+        """The items."""
+        choice, tool = self.choice(request)
+        if tool:
+            body.setdefault("tool_choice", {"type": "function", "name": tool})
+        elif choice != "auto":
+            body.setdefault("tool_choice", choice)
+        if "tools" not in body:
+            for word in _ABOUT_TOOLS:
+                body.pop(word, None)
+        if self.caches(unasked=self.at_home) and request.conversation:
+            body.setdefault("prompt_cache_key", digest(request.conversation, 16))
+        if request.output is None:
+            return told.items
+        if (schema := openai_schema(request.output)) is None:
+            said = encode_json({"type": "message", "role": "system", "content": instructed(request.output)})
+            return b",".join(filter(None, (said, told.items)))
+        body["text"] = {"format": {"type": "json_schema", **schema}, **body.get("text", {})}
+        return told.items

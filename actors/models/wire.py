@@ -1,0 +1,54 @@
+"""What the interface of one provider differs in from another's, behind SDKs that are made alike."""
+
+import os
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from ...protocol.failures import Misuse, failed
+from ...protocol.formats.contract import Format
+
+
+class Wire(NamedTuple):
+    """One interface. `module` is its SDK, an extra of the same name; `client` and `error` are classes in that.
+
+    `keys` are the environment variables that may hold the key, `place` the one that may hold the base URL, `home` where
+    requests go without one. `messages` is the field of a request that holds the history, `answer` what one is called.
+    """
+
+    provider: str
+    module: str
+    client: str
+    error: str
+    keys: tuple[str, ...]
+    place: str
+    home: str
+    path: str
+    messages: str
+    answer: str
+    format: Format
+
+    def sdk(self) -> tuple[Any, Any]:
+        """The SDK, which takes half a second to import, and the HTTP client that it is built on. Raises Misuse."""
+        try:
+            return import_module(self.module), import_module("httpx2")
+        except ModuleNotFoundError:
+            said = f"the SDK of {self.provider} is missing: pip install 'toolwire[{self.module}]'"
+            raise Misuse(failed("model_failed", said)) from None
+
+    def from_environment(self) -> str | None:
+        """The base URL that the environment names, None if it names none."""
+        return os.environ.get(self.place) or None
+
+    def key(self, api_key: str | None, base_url: str | None) -> str:
+        """The key: the given one, or that of the environment; who has a base URL needs none. Raises Misuse."""
+        found = api_key or next(filter(None, map(os.environ.get, self.keys)), None) or ("none" if base_url else "")
+        if not found:
+            said = f"no key for {self.provider}: set {self.keys[0]}, or give api_key= or base_url="
+            raise Misuse(failed("model_failed", said))
+        return found
+
+
+def allowed() -> None:
+    """Raises Misuse where the environment forbids models that cost money."""
+    if os.environ.get("TOOLWIRE_NO_MODELS", "0") not in {"", "0"}:
+        raise Misuse(failed("model_failed", "TOOLWIRE_NO_MODELS forbids real models here: use scripted([...])"))
