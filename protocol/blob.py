@@ -1,17 +1,68 @@
 """Bytes inside a value: an image, a sound, a document that a user shows, or that stands in a tool's result.
 
 In JSON a blob is `{"$blob": "image/png", "data": "<base64>", "name": "a.png"}`, where the name may be missing. Formats
-that carry bytes beside the text take the blobs out of it: `{"$blob": 0}` then keeps the place of the first.
+that carry bytes beside the text take the blobs out of it: `{"$blob": 0}` then keeps the place of the first. Where
+they are not here but somewhere else, `"url"` stands in the place of `"data"`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct, field
 
+from .failures import Misuse, failed
+
 KEY = '"$blob"'
 """Whoever holds a blob holds this text too; whoever does not is not looked through."""
+
+
+TYPES = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "gif": "image/gif",
+    "webp": "image/webp",
+    "heic": "image/heic",
+    "heif": "image/heif",
+    "bmp": "image/bmp",
+    "tif": "image/tiff",
+    "tiff": "image/tiff",
+    "svg": "image/svg+xml",
+    "pdf": "application/pdf",
+    "txt": "text/plain",
+    "log": "text/plain",
+    "md": "text/markdown",
+    "csv": "text/csv",
+    "html": "text/html",
+    "htm": "text/html",
+    "py": "text/x-python",
+    "json": "application/json",
+    "xml": "application/xml",
+    "yaml": "application/yaml",
+    "yml": "application/yaml",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "ogg": "audio/ogg",
+    "flac": "audio/flac",
+    "m4a": "audio/mp4",
+    "mp4": "video/mp4",
+    "mov": "video/quicktime",
+    "webm": "video/webm",
+}
+"""Media types by the ends of names. Python's own table depends on the machine that it runs on."""
+
+
+class Readable(Protocol):
+    """A file that can be read: a pathlib.Path, or what stands in an archive or a package."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read_bytes(self) -> bytes: ...
 
 
 class Blob(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -25,6 +76,31 @@ class Blob(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, 
     name: str = ""
     url: str = ""
 
+    @classmethod
+    def from_file(cls, path: Readable, media_type: str = "") -> "Blob":
+        """The bytes of a file, such as `Path("chart.png")`; without a `media_type` its name says what they are.
+
+        It reads at once, which blocks an event loop: there, `await anyio.to_thread.run_sync(Blob.from_file, path)`.
+        Raises Misuse for a name that says nothing, and what reading raises (OSError).
+        """
+        if not hasattr(path, "read_bytes"):
+            raise Misuse(failed("invalid_call", f"a file to show is a pathlib.Path, not {path!r:.100}"))
+        kind = media_type or type_of(path.name)
+        if not kind:
+            said = f"what kind of file {path.name!r} is can't be told from its name: say media_type="
+            raise Misuse(failed("invalid_call", said))
+        return cls(kind, path.read_bytes(), path.name)
+
+    def __repr__(self) -> str:
+        holds = self.url or f"{len(self.data)} bytes"
+        return f"<Blob {self.media_type} {holds}{f' {self.name!r}' if self.name else ''}>"
+
+
+def type_of(name: str) -> str:
+    """The media type of a file of that name, or behind a URL; "" if that does not tell."""
+    last = name.partition("?")[0].partition("#")[0].rpartition("/")[2]
+    return TYPES.get(last.rpartition(".")[2].lower(), "")
+
 
 class Parted(NamedTuple):
     """A result in two parts: the JSON text of all but its blobs (None if it is one blob and no more), and the blobs."""
@@ -33,15 +109,16 @@ class Parted(NamedTuple):
     blobs: tuple[Blob, ...]
 
 
-def parted(content: str, carried: Callable[[str], bool]) -> Parted:
-    """`content`, a JSON text, with its blobs beside it. Those of a media type that is not carried are only named."""
+def parted(content: str, carried: Callable[[Blob], bool]) -> Parted:
+    """`content`, a JSON text, with its blobs beside it. Those that are not carried are only named."""
     if KEY not in content:
         return Parted(content, ())
     blobs: list[Blob] = []
 
     def taken(blob: Blob) -> dict[str, Any]:
-        if not carried(blob.media_type):
-            return {"$blob": blob.media_type, "bytes": len(blob.data), "left_out": "it can't be told in this format"}
+        if not carried(blob):
+            holds = {"url": blob.url} if blob.url else {"bytes": len(blob.data)}
+            return {"$blob": blob.media_type, **holds, "left_out": "it can't be told in this format"}
         blobs.append(blob)
         return {"$blob": len(blobs) - 1}
 

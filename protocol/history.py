@@ -20,10 +20,14 @@ class SystemMessage(Struct, frozen=True, tag_field="role", tag="system", gc=Fals
 
 
 class UserMessage(Struct, frozen=True, omit_defaults=True, tag_field="role", tag="user", gc=False):
-    """What the user said, and what was shown with it: images, files."""
+    """What the user said, and what was shown with it: images, files.
+
+    `places` says where in the text each blob stands, in characters before it; () for all after the text.
+    """
 
     text: str
     blobs: tuple[Blob, ...] = ()
+    places: tuple[int, ...] = ()
 
 
 class Opaque(Struct, frozen=True, omit_defaults=True, gc=False):

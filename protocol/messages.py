@@ -68,8 +68,9 @@ class Resume(Request[TurnEnded], frozen=True, tag="resume", gc=False):
 class Say(Request[TurnEnded], frozen=True, tag="say", gc=False):
     """To a conversation: the user speaks. `events` asks for them to be told as they happen.
 
-    `blobs` are shown with the text. `tool_choice` is that of the turn: auto, none, required, or the name of the tool to
-    call first. `output` is the JSON Schema of the answer, None for any.
+    `blobs` are shown with the text, at those `places` in it (see `UserMessage`). `tool_choice` is that of the turn:
+    auto, none, required, or the name of the tool to call first. `output` is the JSON Schema of the answer, None for
+    any.
     """
 
     text: str
@@ -77,6 +78,7 @@ class Say(Request[TurnEnded], frozen=True, tag="say", gc=False):
     blobs: tuple[Blob, ...] = ()
     tool_choice: str = "auto"
     output: dict[str, Any] | None = None
+    places: tuple[int, ...] = ()
 
 
 class Interrupted(Message, frozen=True, tag="interrupted", gc=False):

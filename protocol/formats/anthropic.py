@@ -20,6 +20,7 @@ from ..history import (
     told_result,
     tool_message,
 )
+from ..said import Piece
 from ..tools import ToolCall, ToolResult, ToolSpec
 from . import strict as rules
 from .anthropic_speech import PROVIDER, Block, Speech, answer_from_anthropic
@@ -28,11 +29,11 @@ from .data_url import base64_of, from_base64
 from .layout import laid_out
 from .names import ANTHROPIC, called
 from .openai import object_schema
-from .reading import Json, object_raw, plain, read, text_of
+from .reading import Json, object_raw, plain, read
+from .reading import text_of as text_in
 from .results import Part, heard_message, told_text
+from .shown import PDF, blob_at, heard_said, is_image, shown, text_of
 
-_IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
-_PDF = "application/pdf"
 _NOTHING = "(nothing)"
 """What a user's message without a visible character is told as: "text content blocks must contain non-whitespace"."""
 
@@ -62,7 +63,7 @@ def call_to_anthropic(call: ToolCall) -> Json:
 def call_from_anthropic(block: Json, names: Mapping[str, str] = {}) -> ToolCall:
     """A block as a call. Raises msgspec.ValidationError."""
     told = read(block, _block)
-    arguments = text_of(told.input) if bytes(told.input) else "{}"
+    arguments = text_in(told.input) if bytes(told.input) else "{}"
     return ToolCall(told.id, called(told.name, names), arguments)
 
 
@@ -81,12 +82,13 @@ def message_to_anthropic(message: HistoryMessage) -> Json:
     match message:
         case SystemMessage(text):
             return {"role": "system", "content": [_text(text)]}
-        case UserMessage(text):
-            return {"role": "user", "content": [_text(text)]}
+        case UserMessage(text, blobs):
+            content = shown(message, _visible, _shown) if blobs else [_text(text)]
+            return {"role": "user", "content": [block for block in content if block is not None]}
         case ToolMessage():
             return {"role": "user", "content": [_told(message)]}
         case AssistantMessage():
-            blocks = laid_out(message, PROVIDER, lambda text: _text(text) if text.strip() else None, _call)
+            blocks = laid_out(message, PROVIDER, _visible, _call)
             return {"role": "assistant", "content": [block for block in blocks if block is not None]}
 
 
@@ -163,6 +165,10 @@ def _text(text: str) -> Json:
     return {"type": "text", "text": text if text.strip() else _NOTHING}
 
 
+def _visible(text: str) -> Json | None:
+    return _text(text) if text.strip() else None
+
+
 def _text_raw(text: str) -> Raw:
     return Raw(msgspec.json.encode({"type": "text", "text": text}))
 
@@ -173,7 +179,7 @@ def _call(call: ToolCall) -> Json:
 
 
 def _told(message: ToolMessage) -> Json:
-    text, blobs = parted(message.content, lambda kind: kind in _IMAGES or kind == _PDF)
+    text, blobs = parted(message.content, lambda blob: is_image(blob) or blob.media_type == PDF)
     content: str | list[Json] = told_text(text or '""')
     if blobs:
         content = [*([] if text is None else [{"type": "text", "text": text}]), *map(_blob, blobs)]
@@ -181,27 +187,44 @@ def _told(message: ToolMessage) -> Json:
     return {"type": "tool_result", "tool_use_id": ANTHROPIC.call_id(message.id), "content": content, **error}
 
 
+def _shown(blob: Blob) -> Json | None:
+    """What a user showed, as a block; None for what is not taken. Any text is a plain text here."""
+    if is_image(blob) or blob.media_type == PDF:
+        return _blob(blob)
+    text = text_of(blob)
+    if text is None or not text.strip():
+        return None
+    return _document({"type": "text", "media_type": "text/plain", "data": text}, blob.name)
+
+
 def _blob(blob: Blob) -> Json:
-    source = {"type": "base64", "media_type": blob.media_type, "data": base64_of(blob)}
-    if blob.media_type == _PDF:
-        return {"type": "document", "source": source, **({"title": blob.name} if blob.name else {})}
-    return {"type": "image", "source": source}
+    source = {"type": "base64", "media_type": blob.media_type, "data": "" if blob.url else base64_of(blob)}
+    if blob.url:
+        source = {"type": "url", "url": blob.url}
+    return _document(source, blob.name) if blob.media_type == PDF else {"type": "image", "source": source}
+
+
+def _document(source: Json, name: str) -> Json:
+    return {"type": "document", "source": source, **({"title": name} if name else {})}
 
 
 def _heard(role: str, blocks: Iterable[Raw], known: Mapping[str, str]) -> list[HistoryMessage]:
     """What a message says that is not the model's. Results stand first in one that has them."""
     heard: list[HistoryMessage] = []
-    texts: list[str] = []
+    said: list[Piece] = []
     for raw in blocks:
         block = _block.decode(raw)
-        if block.type == "tool_result" and role == "user" and not texts:
+        if block.type == "tool_result" and role == "user" and not said:
             heard.append(_result(_result_block.decode(raw), known))
         elif block.type == "text" and role in {"user", "system"}:
-            texts.append(block.text or "")
+            said.append(block.text or "")
+        elif role == "user" and isinstance(piece := _part(msgspec.json.decode(raw)), Blob):
+            said.append(piece)
         else:
             raise ValueError(f"a block of the type {block.type!r} in a message of the role {role!r} has no word here")
-    if texts:
-        heard.append(UserMessage("".join(texts)) if role == "user" else SystemMessage("".join(texts)))
+    if said:
+        message = heard_said(said)
+        heard.append(message if role == "user" else SystemMessage(message.text))
     return heard
 
 
@@ -215,8 +238,16 @@ def _part(part: Json) -> Part:
     source = part.get("source")
     if part.get("type") == "text" and isinstance(part.get("text"), str):
         return str(part["text"])
-    if isinstance(source, dict) and source.get("type") == "base64":
-        return from_base64(str(source.get("media_type")), str(source.get("data")), str(part.get("title") or ""))
+    if not isinstance(source, dict):
+        return part
+    name = str(part.get("title") or "")
+    match source:
+        case {"type": "base64", "media_type": str(kind), "data": str(data)}:
+            return from_base64(kind, data, name)
+        case {"type": "text", "data": str(data)}:
+            return Blob("text/plain", data.encode(), name)
+        case {"type": "url", "url": str(url)}:
+            return blob_at(url, PDF if part.get("type") == "document" else "image/*", name) or part
     return part
 
 

@@ -23,6 +23,7 @@ from ..history import (
     told_result,
     tool_message,
 )
+from ..said import Piece
 from ..tools import ToolCall, ToolResult, ToolSpec, encode_json
 from . import strict as rules
 from .contract import Format
@@ -34,6 +35,7 @@ from .openai import object_schema
 from .reading import Json, decode_object, object_raw, plain, read, text_of
 from .results import Part as ResultPart
 from .results import heard_message
+from .shown import heard_said, shown
 
 VALIDATED: Json = {"functionCallingConfig": {"mode": "VALIDATED"}}
 """The `toolConfig` that makes Gemini hold itself to the schemas: its strict mode is one for all tools of a request."""
@@ -136,6 +138,13 @@ def messages_from_gemini(theirs: Json, names: Mapping[str, str] = {}) -> list[Hi
     return history
 
 
+_TAKEN = frozenset({
+    *("image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"),
+    *("application/pdf", "application/json", "application/xml"),
+})  # fmt: skip
+"""Images and files that Gemini takes, besides sounds, films and texts: https://ai.google.dev/gemini-api/docs/vision."""
+
+
 class _Tool(Struct, frozen=True, rename="camel", gc=False):
     name: str
     description: str | None = None
@@ -149,15 +158,31 @@ class _Bytes(Struct, frozen=True, rename="camel", gc=False):
     display_name: str = ""
 
 
-class _ResponsePart(Struct, frozen=True, rename="camel", gc=False):
+class _File(Struct, frozen=True, rename="camel", gc=False):
+    mime_type: str = ""
+    file_uri: str = ""
+    display_name: str = ""
+
+
+class _Shown(Struct, frozen=True, rename="camel", gc=False):
     inline_data: _Bytes | None = None
+    file_data: _File | None = None
+
+    def blob(self) -> Blob | None:
+        """What it holds, or leads to."""
+        if self.inline_data is not None:
+            told = self.inline_data
+            return from_base64(told.mime_type, told.data, told.display_name)
+        if self.file_data is not None:
+            return Blob(self.file_data.mime_type, name=self.file_data.display_name, url=self.file_data.file_uri)
+        return None
 
 
 class _Response(Struct, frozen=True, rename="camel", gc=False):
     name: str = ""
     id: str | None = None
     response: Raw = Raw(b"{}")
-    parts: list[_ResponsePart] = []
+    parts: list[_Shown] = []
 
 
 class _History(Struct, frozen=True, rename="camel", gc=False):
@@ -166,6 +191,7 @@ class _History(Struct, frozen=True, rename="camel", gc=False):
 
 
 _response = msgspec.json.Decoder(_Response)
+_shown = msgspec.json.Decoder(_Shown)
 _histories = msgspec.json.Decoder(_History)
 
 
@@ -185,10 +211,12 @@ def _content(message: HistoryMessage, bare: frozenset[str]) -> Json:
         case ToolMessage():
             return {"role": "user", "parts": [_told(message, bare)]}
         case AssistantMessage():
-            parts = laid_out(message, PROVIDER, lambda text: {"text": text}, _call)
+            parts = laid_out(message, PROVIDER, _text, _call)
             return {"role": "model", "parts": parts or [{"text": ""}]}
+        case UserMessage(blobs=blobs) if blobs:
+            return {"role": "user", "parts": shown(message, _text, _taken)}
         case _:
-            return {"role": "user", "parts": [{"text": message.text}]}
+            return {"role": "user", "parts": [_text(message.text)]}
 
 
 def _told(message: ToolMessage, bare: frozenset[str]) -> Json:
@@ -200,27 +228,45 @@ def _told(message: ToolMessage, bare: frozenset[str]) -> Json:
         response = Raw(encode_json({word: Raw((text or '{"$blob":0}').encode())}))
     told: Json = {} if message.id in bare else {"id": GEMINI.call_id(message.id)}
     told |= {"name": GEMINI.told(message.name), "response": response}
-    return {"functionResponse": told | ({"parts": [{"inlineData": _bytes(blob)} for blob in blobs]} if blobs else {})}
+    return {"functionResponse": told | ({"parts": [_blob(blob) for blob in blobs]} if blobs else {})}
 
 
-def _bytes(blob: Blob) -> Json:
+def _text(text: str) -> Json:
+    return {"text": text}
+
+
+def _taken(blob: Blob) -> Json | None:
+    """What a user showed, as a part; None for what Gemini refuses. A file behind a URL it looks at itself."""
+    kind = blob.media_type
+    if not blob.url and kind.startswith(("image/", "application/")) and kind not in _TAKEN:
+        return None
+    return _blob(blob)
+
+
+def _blob(blob: Blob) -> Json:
     name = {"displayName": blob.name} if blob.name else {}
-    return {"mimeType": blob.media_type, "data": base64_of(blob), **name}
+    if blob.url:
+        return {"fileData": {"mimeType": blob.media_type, "fileUri": blob.url, **name}}
+    return {"inlineData": {"mimeType": blob.media_type, "data": base64_of(blob), **name}}
 
 
 def _heard(content: Content, names: Mapping[str, str], waiting: list[tuple[str, str]]) -> list[HistoryMessage]:
     """What a user's content says. `waiting`: the names and ids of calls, for results that tell no id."""
     heard: list[HistoryMessage] = []
-    texts: list[str] = []
+    said: list[Piece] = []
     for raw in content.parts:
         part = decode_part(raw)
-        if bytes(part.function_response) and not texts:
+        if bytes(part.function_response) and not said:
             heard.append(_result(part, names, waiting))
         elif part.text is not None:
-            texts.append(part.text)
+            said.append(part.text)
+        elif (blob := _shown.decode(raw).blob()) is not None:
+            said.append(blob)
         else:
-            raise ValueError("a part of a user's content that is neither text nor a result has no word here")
-    return [*heard, UserMessage("".join(texts))] if texts else heard
+            raise ValueError(
+                "a part of a user's content that is neither text, nor bytes, nor a result has no word here"
+            )
+    return [*heard, heard_said(said)] if said else heard
 
 
 def _result(part: Part, names: Mapping[str, str], waiting: list[tuple[str, str]]) -> ToolMessage:
@@ -233,11 +279,7 @@ def _result(part: Part, names: Mapping[str, str], waiting: list[tuple[str, str]]
     if found in waiting:
         waiting.remove(found)
     fields = decode_object(told.response)
-    parts: list[ResultPart] = [
-        from_base64(each.inline_data.mime_type, each.inline_data.data, each.inline_data.display_name)
-        for each in told.parts
-        if each.inline_data is not None
-    ]
+    parts: list[ResultPart] = [blob for each in told.parts if (blob := each.blob()) is not None]
     if fields.keys() == {"error"}:
         error = plain(fields["error"])
         return heard_message(found[1], name, [_failure_text(told.response, error), *parts], failed=True)

@@ -24,6 +24,7 @@ from ..history import (
     told_result,
     tool_message,
 )
+from ..said import Piece
 from ..tools import ToolCall, ToolResult, ToolSpec
 from .contract import Answer, Format
 from .data_url import base64_of, from_base64
@@ -32,6 +33,7 @@ from .names import MCP, called, free_id
 from .openai import object_schema
 from .reading import Json, clean, given, object_raw, object_text, plain, read, text_of
 from .results import Part, heard_message, told_text
+from .shown import heard_said, shown
 
 PROVIDER = "mcp"
 CALL_ID = "toolwire/call"
@@ -39,6 +41,7 @@ CALL_ID = "toolwire/call"
 
 _FINISH = {"endTurn": "stop", "stopSequence": "stop", "toolUse": "calls", "maxTokens": "length"}
 _HINTS = {"readOnlyHint": "read_only", "idempotentHint": "idempotent", "destructiveHint": "destructive"}
+_UNNAMED = "unnamed"
 _OURS = {"text": {"type", "text"}, "tool_use": {"type", "id", "name", "input"}}
 
 
@@ -107,8 +110,8 @@ def messages_to_mcp(messages: Sequence[HistoryMessage]) -> Json:
         match message:
             case SystemMessage():
                 continue
-            case UserMessage(text):
-                told.append({"role": "user", "content": [_text(text)]})
+            case UserMessage(text, blobs):
+                told.append({"role": "user", "content": shown(message, _text, _shown) if blobs else [_text(text)]})
             case AssistantMessage():
                 blocks = laid_out(message, PROVIDER, _text, _call)
                 told.append({"role": "assistant", "content": blocks or [_text("")]})
@@ -222,11 +225,20 @@ def _content(message: ToolMessage) -> Json:
     return {**told, "isError": message.failed}
 
 
+def _shown(blob: Blob) -> Json | None:
+    """What a user showed, as a block; None for what `sampling/createMessage` has no block for."""
+    told = _blob(msgspec.structs.replace(blob, name=""))
+    return told if told["type"] in {"image", "audio"} else None
+
+
 def _blob(blob: Blob) -> Json:
     kind = blob.media_type.partition("/")[0]
+    if blob.url:
+        about = {"uri": blob.url, "name": blob.name or _UNNAMED, "mimeType": blob.media_type}
+        return {"type": "resource_link", **about}
     if kind in {"image", "audio"} and not blob.name:
         return {"type": kind, "data": base64_of(blob), "mimeType": blob.media_type}
-    uri = f"blob:{blob.name or 'unnamed'}"
+    uri = f"blob:{blob.name or _UNNAMED}"
     return {"type": "resource", "resource": {"uri": uri, "mimeType": blob.media_type, "blob": base64_of(blob)}}
 
 
@@ -260,16 +272,18 @@ def _spoken(
 
 def _heard(blocks: Iterable[Raw], known: Mapping[str, str]) -> list[HistoryMessage]:
     heard: list[HistoryMessage] = []
-    texts: list[str] = []
+    said: list[Piece] = []
     for raw in blocks:
         block = _decode_block(raw)
-        if block.type == "tool_result" and not texts:
+        if block.type == "tool_result" and not said:
             heard.append(_result(_results.decode(raw), known))
         elif block.type == "text":
-            texts.append(block.text)
+            said.append(block.text)
+        elif isinstance(piece := _part(msgspec.json.decode(raw)), Blob):
+            said.append(piece)
         else:
             raise ValueError(f"a block of the type {block.type!r} in a user's message has no word here")
-    return [*heard, UserMessage("".join(texts))] if texts else heard
+    return [*heard, heard_said(said)] if said else heard
 
 
 def _result(told: _Result, known: Mapping[str, str]) -> ToolMessage:
@@ -290,7 +304,11 @@ def _part(part: Json) -> Part:
         return from_base64(str(part.get("mimeType")), str(part["data"]))
     if isinstance(resource, dict) and isinstance(resource.get("blob"), str):
         name = str(resource.get("uri")).removeprefix("blob:")
-        return from_base64(str(resource.get("mimeType") or ""), resource["blob"], "" if name == "unnamed" else name)
+        return from_base64(str(resource.get("mimeType") or ""), resource["blob"], "" if name == _UNNAMED else name)
+    match part:
+        case {"type": "resource_link", "uri": str(uri), "mimeType": str(kind)} if uri.startswith(("http:", "https:")):
+            name = str(part.get("name"))
+            return Blob(kind, name="" if name == _UNNAMED else name, url=uri)
     return part
 
 

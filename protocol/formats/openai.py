@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ..blob import parted
+from ..blob import Blob, parted
 from ..history import (
     AssistantMessage,
     HistoryMessage,
@@ -23,9 +23,11 @@ from ..history import (
     told_result,
     tool_message,
 )
+from ..said import Piece
 from ..tools import ToolCall, ToolResult, ToolSpec, encode_json
 from . import strict as rules
 from .contract import Format
+from .data_url import base64_of, blob_in, data_url, from_base64
 from .names import OPENAI, called
 from .openai_speech import (
     PROVIDER,
@@ -41,6 +43,12 @@ from .openai_speech import (
 )
 from .reading import Json, decode_object, object_text
 from .results import heard_message, told_text
+from .shown import PDF, blob_at, heard_said, is_image, shown
+
+AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
+"""What OpenAI calls the sounds that it takes."""
+UNNAMED = "file"
+"""What a file without a name is called: a name is asked for."""
 
 NO_PARAMETERS: Json = {"type": "object", "properties": {}}
 
@@ -112,8 +120,8 @@ def message_to_openai(message: HistoryMessage) -> Json:
     match message:
         case SystemMessage(text):
             return {"role": "system", "content": text}
-        case UserMessage(text):
-            return {"role": "user", "content": text}
+        case UserMessage(text, blobs):
+            return {"role": "user", "content": shown(message, _text, _blob) if blobs else text}
         case ToolMessage(id=id_, content=content):
             text = told_text(parted(content, lambda _: False).text or content)
             return {"role": "tool", "tool_call_id": OPENAI.call_id(id_), "content": text}
@@ -143,6 +151,43 @@ def _description(spec: ToolSpec) -> Json:
     return {"description": spec.description} if spec.description else {}
 
 
+def _text(text: str) -> Json:
+    return {"type": "text", "text": text}
+
+
+def _blob(blob: Blob) -> Json | None:
+    if is_image(blob):
+        return {"type": "image_url", "image_url": {"url": blob.url or data_url(blob)}}
+    if not blob.url and blob.media_type in AUDIO:
+        return {"type": "input_audio", "input_audio": {"data": base64_of(blob), "format": AUDIO[blob.media_type]}}
+    if not blob.url and blob.media_type == PDF:
+        return {"type": "file", "file": {"file_data": data_url(blob), "filename": blob.name or UNNAMED}}
+    return None
+
+
+def _piece(part: Any) -> Piece:
+    """A part of what a user said. Raises ValueError for one that has no word here, such as the id of a kept file."""
+    if isinstance(part, str):
+        return part
+    told = msgspec.convert(part, _Part)
+    if told.type == "text" and told.text is not None:
+        return told.text
+    if told.image_url is not None and (image := blob_at(told.image_url.get("url"), "image/*")) is not None:
+        return image
+    if told.input_audio is not None:
+        kind = {"wav": "audio/wav", "mp3": "audio/mpeg"}.get(str(told.input_audio.get("format")), "audio/*")
+        return from_base64(kind, str(told.input_audio.get("data")))
+    if told.file is not None:
+        name = str(told.file.get("filename") or "")
+        if (file := blob_in(told.file.get("file_data"), "" if name == UNNAMED else name)) is not None:
+            return file
+    raise ValueError(f"a part of the type {told.type!r} in a user's message has no word here")
+
+
+def _user(content: str | list[Any] | None) -> UserMessage:
+    return heard_said(map(_piece, content)) if isinstance(content, list) else UserMessage(content or "")
+
+
 def _answer_to_openai(message: AssistantMessage) -> Json:
     told: Json = {"role": "assistant", "content": message.text}
     if message.calls:
@@ -165,13 +210,16 @@ def _add(told: Json, message: AssistantMessage, piece: Opaque) -> None:
 
 def _message_from_openai(message: Json, names: Mapping[str, str], known: dict[str, str]) -> HistoryMessage:
     words = msgspec.convert(message, Words)
+    if words.role == "user":
+        return _user(words.content)
     text = text_in(words.content, strict=True)
     match words.role:
         case "system" | "developer":
             return SystemMessage(text)
-        case "user":
-            return UserMessage(text)
         case "assistant":
+            for word in ("function_call", "audio"):  # an answer of before tools, and a sound that is kept elsewhere
+                if message.get(word):
+                    raise ValueError(f"an answer with {word!r} in it has no word here")
             calls = tuple(call_from_openai(call, names) for call in words.tool_calls or ())
             known.update((call.id, call.name) for call in calls)
             opaque = [opaque_fields(fields_of(message))]
@@ -184,6 +232,14 @@ def _message_from_openai(message: Json, names: Mapping[str, str], known: dict[st
             return heard_message(id_, known.get(id_, ""), [text])
         case role:
             raise ValueError(f"a message of the role {role!r} has no word here")
+
+
+class _Part(Struct, frozen=True, gc=False):
+    type: str = ""
+    text: str | None = None
+    image_url: Json | None = None
+    input_audio: Json | None = None
+    file: Json | None = None
 
 
 class _ToolFunction(Struct, frozen=True, gc=False):

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from ..blob import Parted, parted
+from ..blob import Blob, Parted, parted
 from ..history import (
     AssistantMessage,
     HistoryMessage,
@@ -20,19 +20,21 @@ from ..history import (
     told_result,
     tool_message,
 )
+from ..said import Piece
 from ..tools import ToolCall, ToolResult, ToolSpec
 from . import strict as rules
 from .contract import Format
-from .data_url import blob_in, data_url
+from .data_url import data_url
 from .layout import laid_out
 from .names import OPENAI_RESPONSES, called
-from .openai import function_to_openai
+from .openai import UNNAMED, function_to_openai
 from .openai_responses_speech import PROVIDER, Item, Speech, answer_from_openai_responses, items_as_answer
 from .reading import Json, object_text, read
 from .results import Part, heard_message, told_text
+from .shown import blob_at, heard_said, is_image, shown
 
-_IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
-_UNNAMED = "file"
+_NO_FILES = ("image/", "audio/", "video/")
+"""Beginnings of what is no file here: of images only the four are taken, of sounds none."""
 
 
 def tool_to_openai_responses(spec: ToolSpec, *, strict: bool = False) -> Json:
@@ -78,8 +80,8 @@ def items_to_openai_responses(message: HistoryMessage) -> list[Any]:
     match message:
         case SystemMessage(text):
             return [_message("system", text)]
-        case UserMessage(text):
-            return [_message("user", text)]
+        case UserMessage(text, blobs):
+            return [_message("user", shown(message, _text, _shown) if blobs else text)]
         case ToolMessage():
             return [_told(message)]
         case AssistantMessage():
@@ -136,18 +138,44 @@ _kind = msgspec.json.Decoder(_Kind)
 _output = msgspec.json.Decoder(_Output)
 
 
-def _message(role: str, text: str) -> Json:
-    return {"type": "message", "role": role, "content": text}
+def _message(role: str, content: str | list[Json]) -> Json:
+    return {"type": "message", "role": role, "content": content}
+
+
+def _text(text: str) -> Json:
+    return {"type": "input_text", "text": text}
+
+
+def _shown(blob: Blob) -> Json | None:
+    """What a user showed, as a part; None for what is not taken."""
+    return _blob(blob) if is_image(blob) or not blob.media_type.startswith(_NO_FILES) else None
+
+
+def _blob(blob: Blob) -> Json:
+    if is_image(blob):
+        return {"type": "input_image", "image_url": blob.url or data_url(blob), "detail": "auto"}
+    if blob.url:
+        return {"type": "input_file", "file_url": blob.url, **({"filename": blob.name} if blob.name else {})}
+    return {"type": "input_file", "file_data": data_url(blob), "filename": blob.name or UNNAMED}
 
 
 def _heard(role: str, content: Any) -> HistoryMessage:
     parts = content if isinstance(content, list) else [{"type": "input_text", "text": content or ""}]
-    told = [part if isinstance(part, dict) else {} for part in parts]
-    texts = [part.get("text") if part.get("type") == "input_text" else None for part in told]
-    if role not in {"user", "system", "developer"} or None in texts:
+    said = heard_said(map(_piece, parts))
+    if role == "user":
+        return said
+    if role not in {"system", "developer"} or said.blobs:
         raise ValueError(f"a message of the role {role!r} with these parts has no word here")
-    text = "".join(map(str, texts))
-    return UserMessage(text) if role == "user" else SystemMessage(text)
+    return SystemMessage(said.text)
+
+
+def _piece(part: Any) -> Piece:
+    """A part of what a user said. Raises ValueError for one that has no word here, such as the id of a kept file."""
+    kind = part.get("type") if isinstance(part, dict) else None
+    found = _part(part) if kind in {"input_text", "input_image", "input_file"} else None
+    if isinstance(found, str | Blob):
+        return found
+    raise ValueError(f"a part of the type {kind!r} in a message that is not the model's has no word here")
 
 
 def _told(message: ToolMessage) -> Json:
@@ -158,13 +186,7 @@ def _told(message: ToolMessage) -> Json:
 
 
 def _parts(told: Parted) -> list[Json]:
-    parts: list[Json] = [] if told.text is None else [{"type": "input_text", "text": told.text}]
-    for blob in told.blobs:
-        if blob.media_type in _IMAGES:
-            parts.append({"type": "input_image", "image_url": data_url(blob), "detail": "auto"})
-        else:
-            parts.append({"type": "input_file", "file_data": data_url(blob), "filename": blob.name or _UNNAMED})
-    return parts
+    return [*([] if told.text is None else [_text(told.text)]), *map(_blob, told.blobs)]
 
 
 def _result(told: _Output, known: Mapping[str, str]) -> ToolMessage:
@@ -177,8 +199,10 @@ def _part(part: Json) -> Part:
     if isinstance(part.get("text"), str):
         return str(part["text"])
     name = str(part.get("filename") or "")
-    file = blob_in(part.get("file_data"), "" if name == _UNNAMED else name)
-    return blob_in(part.get("image_url")) or file or part
+    name = "" if name == UNNAMED else name
+    image = blob_at(part.get("image_url"), "image/*")
+    file = blob_at(part.get("file_data"), "", name) or blob_at(part.get("file_url"), "application/octet-stream", name)
+    return image or file or part
 
 
 FORMAT = Format(

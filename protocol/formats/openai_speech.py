@@ -266,7 +266,7 @@ def text_in(content: str | list[Any] | None, *, strict: bool = False) -> str:
     """The text of a content, which may come in parts. Raises ValueError, if strict, for a part that is no text."""
     if not isinstance(content, list):
         return content or ""
-    texts = [part.get("text") if isinstance(part, dict) else part for part in content]
+    texts = [part.get("text", part.get("refusal")) if isinstance(part, dict) else part for part in content]
     if strict and not all(isinstance(text, str) for text in texts):
         raise ValueError("a content with parts that are no text has no word here")
     return "".join(text for text in texts if isinstance(text, str))

@@ -32,7 +32,7 @@ def test_a_tool_may_return_one() -> None:
     assert content == '{"$blob":"image/png","data":"eA==","name":"a.png"}'
     assert msgspec.json.decode(content, type=Blob) == blob
     assert parted(content, lambda _: True) == (None, (blob,))
-    assert parted(content, lambda kind: kind != "image/png") == (
+    assert parted(content, lambda blob: blob.media_type != "image/png") == (
         '{"$blob":"image/png","bytes":1,"left_out":"it can\'t be told in this format"}',
         (),
     )

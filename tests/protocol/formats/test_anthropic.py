@@ -294,7 +294,7 @@ def test_what_other_programs_write_is_read() -> None:
     assert isinstance(four, ToolMessage)
     assert json.loads(four.content) == ["sunny", {"type": "search_result", "source": "s"}]
     assert end == UserMessage("go on")
-    image = {"type": "image", "source": {"type": "url", "url": "https://x.y/z"}}
+    image = {"type": "image", "source": {"type": "file", "file_id": "file_1"}}
     with pytest.raises(ValueError, match="has no word here"):
         messages_from_anthropic({"messages": [{"role": "user", "content": [image]}]})
     with pytest.raises(msgspec.ValidationError):

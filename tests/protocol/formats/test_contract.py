@@ -37,6 +37,7 @@ from toolwire.protocol.history import (
     UserMessage,
     tool_message,
 )
+from toolwire.protocol.said import Piece, said
 from toolwire.protocol.spoken import FORMATS, format_named
 from toolwire.protocol.tools import ToolCall, ToolResult, ToolSpec, encode_json
 
@@ -124,6 +125,33 @@ json_values = st.recursive(
 objects = st.dictionaries(texts, json_values, max_size=3).map(lambda value: json.dumps(value, ensure_ascii=False))
 blobs = st.builds(Blob, st.sampled_from(["image/png", "image/jpeg"]), st.binary(max_size=9))
 with_blobs = blobs | json_values
+PNG, PDF, PLAIN, WAV = "image/png", "application/pdf", "text/plain", "audio/wav"
+images = st.sampled_from([PNG, "image/jpeg", "image/webp"])
+some = st.binary(min_size=1, max_size=9)
+file_names = st.just("") | st.from_regex(r"[a-z]{5,9}\.[a-z]{3}", fullmatch=True)
+shown_images = st.builds(Blob, images | st.just("image/gif"), some) | st.just(Blob(PNG, url="https://x.y/z.png"))
+CARRIED: dict[str, st.SearchStrategy[Blob]] = {
+    "openai": shown_images
+    | st.builds(Blob, st.just(PDF), some, file_names)
+    | st.builds(Blob, st.sampled_from([WAV, "audio/mpeg"]), some),
+    "openai_responses": shown_images
+    | st.builds(Blob, st.sampled_from([PDF, PLAIN, "text/csv"]), some, file_names)
+    | st.builds(Blob, st.just(PDF), name=file_names, url=st.just("https://x.y/z.pdf?a=1#b")),
+    "anthropic": shown_images
+    | st.builds(Blob, st.just(PDF), some, file_names)
+    | st.builds(Blob, st.just(PLAIN), spoken.map(str.encode), file_names)
+    | st.builds(Blob, st.just(PDF), name=file_names, url=st.just("https://x.y/z")),
+    "gemini": st.builds(Blob, images | st.sampled_from([PDF, PLAIN, WAV, "video/mp4"]), some, file_names)
+    | st.builds(
+        Blob, st.sampled_from([PNG, PDF, "a/b"]), name=file_names, url=st.sampled_from(["gs://a/b", "https://x"])
+    ),
+    "mcp": st.builds(Blob, images | st.sampled_from([WAV, "audio/x"]), some),
+}
+"""What each format takes of what a user shows, and gives back as it was."""
+KINDS = [PNG, "image/tiff", PDF, PLAIN, "text/csv", "application/json", WAV, "audio/ogg", "video/mp4", "a/b"]
+shown_blobs = st.builds(Blob, st.sampled_from(KINDS), some, file_names) | st.builds(
+    Blob, st.sampled_from(KINDS), name=file_names, url=st.just("https://x.y/z")
+)
 schemas = st.dictionaries(
     st.from_regex(r"[a-z]{1,8}", fullmatch=True),
     st.sampled_from([{"type": "string"}, {"type": "integer", "minimum": 1}, {}, {"enum": ["a", None, 0]}]),
@@ -186,6 +214,36 @@ def names_in(format_: Format, messages: Sequence[HistoryMessage]) -> dict[str, s
 def test_a_history_comes_back(spoken_here: Format, history: list[HistoryMessage]) -> None:
     theirs = judged(spoken_here, "history", spoken_here.history_to(history))
     assert same(spoken_here.history_from(theirs, names_in(spoken_here, history)), history)
+
+
+@given(data=st.data())
+def test_what_a_user_shows_comes_back_in_its_place(spoken_here: Format, data: st.DataObject) -> None:
+    shown: list[Piece] = data.draw(st.lists(spoken | CARRIED[spoken_here.name], min_size=1, max_size=5))
+    history: list[HistoryMessage] = [UserMessage(*said(shown)), AssistantMessage("I see")]
+    theirs = judged(spoken_here, "history", spoken_here.history_to(history))
+    assert spoken_here.history_from(theirs, {}) == history
+
+
+@given(shown=st.lists(texts | shown_blobs, max_size=5))
+def test_whatever_a_user_shows_is_told_or_named(spoken_here: Format, shown: list[Piece]) -> None:
+    theirs = judged(spoken_here, "history", spoken_here.history_to([UserMessage(*said(shown))]))
+    told = json.dumps(theirs)
+    for blob in shown:
+        if isinstance(blob, Blob):
+            written = json.dumps(blob.data.decode(errors="replace"))[1:-1]
+            there = (blob.url, b64encode(blob.data).decode() or "-", written or "-", f"{len(blob.data)} bytes")
+            assert any(each and each in told for each in there)
+    again = spoken_here.history_from(theirs, {})
+    assert spoken_here.history_from(judged(spoken_here, "history", spoken_here.history_to(again)), {}) == again
+
+
+@pytest.mark.parametrize("name", set(FORMATS) - {"openai"})
+def test_what_stands_behind_a_url_is_told_by_it(name: str) -> None:
+    format_ = format_named(name)
+    content = msgspec.json.encode({"chart": Blob("image/png", url="https://x.y/z.png")}).decode()
+    told = judged(format_, "result", format_.result_to(ToolResult("c1", "t", content)))
+    assert "left_out" not in json.dumps(told)
+    assert json.loads(format_.result_from(told, {}).content) == json.loads(content)
 
 
 @given(name=names, description=texts, parameters=schemas)
@@ -257,6 +315,12 @@ def test_bytes_that_are_not_carried_are_named_and_do_not_swell_the_text() -> Non
         assert kind in told
         assert "9999" in told
         assert len(told) < 400
+
+
+def test_a_url_that_is_not_carried_is_named() -> None:
+    content = msgspec.json.encode(Blob("image/png", url="https://x.y/z.png")).decode()
+    told = json.loads(ToolResult("c1", "t", content).to_openai()["content"])
+    assert told == {"$blob": "image/png", "url": "https://x.y/z.png", "left_out": "it can't be told in this format"}
 
 
 def test_bytes_travel_as_bytes() -> None:

@@ -22,7 +22,7 @@ from toolwire.protocol.formats.openai import (
 )
 from toolwire.protocol.formats.openai_speech import Speech, answer_from_openai
 from toolwire.protocol.history import AssistantMessage, HistoryMessage, Opaque, SystemMessage, ToolMessage, UserMessage
-from toolwire.protocol.tools import ToolCall, ToolSpec
+from toolwire.protocol.tools import ToolCall, ToolSpec, encode_json
 
 THEIR_MESSAGES = TypeAdapter(list[ChatCompletionMessageParam])
 THEIR_TOOLS = TypeAdapter(list[ChatCompletionToolParam])
@@ -66,9 +66,25 @@ def test_what_other_programs_write_is_read() -> None:
     theirs: list[dict[str, Any]] = [
         {"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
         {"role": "assistant", "content": None, "refusal": "no"},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "never"}]},
         {"role": "tool", "tool_call_id": "stray", "content": "1"},
+        {"role": "user", "content": ["a", {"type": "text", "text": "b"}]},
     ]
-    assert messages_from_openai(theirs) == [SystemMessage("ab"), AssistantMessage("no"), ToolMessage("stray", "", "1")]
+    assert messages_from_openai(theirs) == [
+        SystemMessage("ab"),
+        AssistantMessage("no"),
+        AssistantMessage("never"),
+        ToolMessage("stray", "", "1"),
+        UserMessage("ab"),
+    ]
+
+
+def test_images_that_a_model_made_go_back_as_they_came() -> None:
+    made = {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,eA=="}}]}
+    answer = {"role": "assistant", "content": "here", **made}
+    (heard,) = messages_from_openai([answer])
+    assert isinstance(heard, AssistantMessage)
+    assert json.loads(encode_json(message_to_openai(heard))) == answer
 
 
 @pytest.mark.parametrize(
@@ -77,6 +93,11 @@ def test_what_other_programs_write_is_read() -> None:
         {"role": "function", "name": "f", "content": "1"},
         {"content": "no role"},
         {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}]},
+        {"role": "user", "content": [{"type": "file", "file": {"file_id": "file_1"}}]},
+        {"role": "assistant", "content": [{"type": "image_url", "image_url": {"url": "https://x.y/z"}}]},
+        {"role": "assistant", "content": None, "audio": {"id": "audio_1"}},
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
     ],
 )
 def test_what_has_no_word_here_is_refused(message: dict[str, Any]) -> None:

@@ -209,9 +209,10 @@ def test_what_other_programs_write_is_read() -> None:
     expected: list[HistoryMessage] = [SystemMessage("be kind"), UserMessage("ab")]
     assert head == [*expected, AssistantMessage("so", (ToolCall("a", "f"),)), ToolMessage("a", "f", '"sunny"')]
     assert isinstance(last, ToolMessage)
-    assert json.loads(last.content) == ["c", image]
-    with pytest.raises(ValueError, match="has no word here"):
-        messages_from_openai_responses([{"role": "user", "content": [image]}])
+    assert json.loads(last.content) == ["c", {"$blob": "image/png", "url": "https://x.y/z.png"}]
+    for role, part in (("user", {"type": "input_image", "file_id": "file_1"}), ("system", image), ("user", "text")):
+        with pytest.raises(ValueError, match="has no word here"):
+            messages_from_openai_responses([{"role": role, "content": [part]}])
 
 
 def test_files_travel_beside_images() -> None:
