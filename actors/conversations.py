@@ -45,6 +45,8 @@ class Conversations:
         self._agents: dict[int, tuple[Agent, Tool[str]]] = {}
         self._numbers = count(1)
         self._preparing = anyio.Lock(fast_acquire=True)
+        self.kept: list[Conversation] | None = None
+        """Every conversation that was opened, where somebody wants to look at them later."""
 
     def __len__(self) -> int:
         return len(self._chats)
@@ -75,7 +77,7 @@ class Conversations:
         caller: Any,
         room: int | None = None,
     ) -> Conversation:
-        return Conversation(
+        made = Conversation(
             name,
             asks,
             self.house,
@@ -89,6 +91,9 @@ class Conversations:
             eager=agent.eager,
             room=room,
         )
+        if self.kept is not None:
+            self.kept.append(made)
+        return made
 
     def _private(self, agent: Agent, asks: dict[type, str | Door], patterns: tuple[str, ...], caller: Any) -> Chat:
         """A conversation that nobody else can find."""

@@ -1,6 +1,6 @@
 """What this process serves: tools behind doors, where everybody on the bus finds them."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -43,14 +43,15 @@ class LazyOffering:
 
 
 class Standing:
-    """One offering as it is served: the actor behind it, and what a lazy tool has become."""
+    """One offering as it is served: the actor behind it, what a lazy tool has become, and what a fake stands for."""
 
-    __slots__ = ("became", "offered", "ref")
+    __slots__ = ("became", "offered", "real", "ref")
 
     def __init__(self, offered: Offering | LazyOffering, ref: Ref) -> None:
         self.offered = offered
         self.ref = ref
         self.became: Standing | None = None
+        self.real = self
 
 
 class Services:
@@ -94,10 +95,30 @@ class Services:
             return (thing.name, f"{thing.name}.*")  # it may turn out to be several
         made = thing if isinstance(thing, Tool) else tool_of(thing)
         if made is not None and made.name in self._at:
-            here = self._at[made.name].offered.tools.get(made.name)
+            here = self._at[made.name].real.offered.tools.get(made.name)
             if here is not None and here.function == made.function:
                 return (made.name,)
         return (await self.serve([thing])).tools
+
+    def tool(self, name: str) -> Tool[Any] | None:
+        """The tool that is served here under that name, if there is one, and it is there already."""
+        standing = self._at.get(name)
+        return None if standing is None else standing.offered.tools.get(name)
+
+    async def stand_in(self, fake: Tool[Any]) -> Callable[[], Awaitable[None]]:
+        """Let `fake` take the name of a tool that is served here, until what this gives back is called."""
+        name = fake.name
+        async with self._one_by_one:
+            before = self._at[name]
+            [standing] = await self._establish([Offering(lambda: {name: fake}, fake.concurrency, rebuild=False)])
+            standing.real = before.real
+
+        async def give_back() -> None:
+            async with self._one_by_one:
+                if self._at.get(name) is standing and self.system.open:
+                    await self._undo([standing], {name: before})
+
+        return give_back
 
     def _offering(self, thing: Any, naming: Naming) -> Offering | LazyOffering:
         if not isinstance(thing, Lazy):

@@ -4,6 +4,7 @@ Inside a process a deadline is an instant on the event loop's own clock, in seco
 the milliseconds that are left, for no two machines agree on what time it is.
 """
 
+import asyncio
 import math
 import sys
 import time
@@ -19,15 +20,18 @@ Clock = Callable[[], float]
 def loop_clock() -> Clock:
     """The clock of the running event loop: the one that cancel scopes go by.
 
-    asyncio's loop reads `time.monotonic`, which is nine times cheaper than to ask the loop; trio's clock has an
-    offset of its own, and a test may have put a mock in its place. Whoever runs on trio has imported it, so that
-    it need not be imported here (84 ms). What is given can be read from any thread (`trio.current_time` can't).
+    asyncio's loop reads `time.monotonic`, which is nine times cheaper than to ask the loop, unless it has a time of its
+    own (`virtual_time`); trio's clock has an offset of its own, and a test may have put a mock in its place. Whoever
+    runs on trio has imported it, so that it need not be imported here (84 ms). What is given can be read from any
+    thread (`trio.current_time` can't).
     """
     trio = sys.modules.get("trio")
     if trio is not None and current_token().backend_class.__module__.endswith("_trio"):
         clock: Clock = trio.lowlevel.current_clock().current_time
         return clock
-    return time.monotonic
+    loop = asyncio.get_running_loop()
+    own = isinstance(loop, asyncio.BaseEventLoop) and type(loop).time is not asyncio.BaseEventLoop.time
+    return loop.time if own else time.monotonic
 
 
 def left(deadline: float, clock: Clock) -> float | None:

@@ -61,6 +61,7 @@ LATE = {
     ".runtime.bus.nats": "costly, and not needed in memory",
     ".runtime.bus.embedded": "the same",
     "opentelemetry": "costly, and only where somebody listens",
+    "trio": "costly, and there already where it runs",
 }
 """What may be imported inside a function, and why. A file that imports one of these at its top may be too."""
 

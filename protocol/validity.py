@@ -1,0 +1,36 @@
+"""What every provider asks of a history: each call has its result right behind it, once; the system comes first."""
+
+from collections.abc import Iterator, Sequence
+
+from .history import AssistantMessage, HistoryMessage, SystemMessage, ToolMessage
+
+
+def invalid(messages: Sequence[HistoryMessage]) -> str:
+    """The first that a provider would refuse in `messages`, by its place, counted from 0. Empty if they are valid.
+
+    Calls of one response have ids of their own, and results in the order asked. The first who speaks is the user.
+    """
+    return next(_wrong(messages), "")
+
+
+def _wrong(messages: Sequence[HistoryMessage]) -> Iterator[str]:
+    waiting: list[str] = []
+    start = 1 if messages and isinstance(messages[0], SystemMessage) else 0
+    if isinstance(next(iter(messages[start:]), None), AssistantMessage):
+        yield f"message {start} is the first that is said, and not the user's"
+    for place, message in enumerate(messages):
+        if isinstance(message, ToolMessage):
+            if message.id not in waiting:
+                yield f"message {place} is a result that no call waits for: {message.id!r}"
+            elif message.id != waiting.pop(0):
+                yield f"message {place} is the result of {message.id!r}, out of its order"
+            continue
+        if waiting:
+            yield f"before message {place} the calls {waiting} have no result"
+        if place and isinstance(message, SystemMessage):
+            yield f"message {place} is the system's, which only comes first"
+        waiting = [call.id for call in message.calls] if isinstance(message, AssistantMessage) else []
+        if len(set(waiting)) < len(waiting):
+            yield f"message {place} has calls of one id: {waiting}"
+    if waiting:
+        yield f"at the end the calls {waiting} have no result"
