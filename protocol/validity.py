@@ -15,7 +15,7 @@ def invalid(messages: Sequence[HistoryMessage]) -> str:
 
 def _wrong(messages: Sequence[HistoryMessage]) -> Iterator[str]:
     waiting: list[str] = []
-    start = 1 if messages and isinstance(messages[0], SystemMessage) else 0
+    start = next((n for n, each in enumerate(messages) if not isinstance(each, SystemMessage)), len(messages))
     if isinstance(next(iter(messages[start:]), None), AssistantMessage):
         yield f"message {start} is the first that is said, and not the user's"
     for place, message in enumerate(messages):
@@ -27,7 +27,7 @@ def _wrong(messages: Sequence[HistoryMessage]) -> Iterator[str]:
             continue
         if waiting:
             yield f"before message {place} the calls {waiting} have no result"
-        if place and isinstance(message, SystemMessage):
+        if place > start and isinstance(message, SystemMessage):
             yield f"message {place} is the system's, which only comes first"
         waiting = [call.id for call in message.calls] if isinstance(message, AssistantMessage) else []
         if len(set(waiting)) < len(waiting):
