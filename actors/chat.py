@@ -12,7 +12,9 @@ from ..protocol.envelope import NO_BYTES
 from ..protocol.events import CallProgress, Event, Pending, ReasoningDelta, Reply, TextDelta, TurnFinished
 from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.history import History
-from ..protocol.messages import Answer, Decision, Resume, Say
+from ..protocol.messages import Answer, Decision, Resume, Rewind, Say
+from ..protocol.options import is_count
+from ..protocol.telling import BEFORE_LAST
 from ..protocol.tools import ToolCall
 from ..runtime.border import is_cancellation
 from ..runtime.context import Context, Door
@@ -28,10 +30,14 @@ NEAR = 128
 """How far back from the newest event a place to merge is looked for: about as many calls may report at once."""
 
 
+Branch = Callable[[Conversation, int | None, str | None], Awaitable["Chat"]]
+"""Opens a conversation that has heard the first so many messages of another, None for all, by a name or without."""
+
+
 class Chat:
     """One conversation. One turn runs at a time: who speaks meanwhile waits."""
 
-    __slots__ = ("_close", "_context", "_conversation", "address", "id")
+    __slots__ = ("_branch", "_close", "_context", "_conversation", "address", "id")
 
     def __init__(
         self,
@@ -39,10 +45,12 @@ class Chat:
         address: str | Door,
         context: Callable[[], Context],
         conversation: Conversation,
+        branch: "Branch",
         close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.id = identity
         self.address = address
+        self._branch = branch
         self._close = close
         self._context = context
         self._conversation = conversation
@@ -85,13 +93,43 @@ class Chat:
         return (await self._context().ask(self.address, Resume())).reply
 
     def history(self) -> History:
-        """What was said so far, as of now."""
+        """What was said so far, as of now: later turns add nothing to it, and `rewind` takes nothing away."""
         return History(self._conversation.history)
+
+    async def branch(self, at: int | None = None, *, id: str | None = None) -> "Chat":  # noqa: A002 - as in converse
+        """Another conversation, with the same agent, on behalf of the same caller, that has heard the same so far.
+
+        With `at`, only the first so many messages. A turn that runs is not waited for: what stands in the history now
+        is taken. Raises Misuse where `at` is between a call and its result, naming the nearest points, and,
+        `conflict`, if `id` is open.
+        """
+        return await self._branch(self._conversation, None if at is None else counted("branch(at)", at), id)
+
+    async def rewind(self, to: int | None = None) -> int:
+        """Forget all but the first `to` messages; without `to`, the user's last message and what came after it.
+
+        What the system says stays. A turn that runs is waited for, whatever `when_busy` says; one that is paused is
+        left. Snapshots of the history stay as they are. Returns how many messages are left. Raises ToolwireError where
+        `to` is between a call and its result, naming the nearest points.
+        """
+        length = BEFORE_LAST if to is None else counted("rewind(to)", to)
+        return (await self._context().ask(self.address, Rewind(length))).length
+
+    async def clear(self) -> None:
+        """Forget everything but what the system says. As `rewind(0)`."""
+        await self.rewind(0)
 
     async def close(self) -> None:
         """Forget the conversation. A turn that runs goes on to its end."""
         if self._close is not None:
             await self._close()
+
+
+def counted(what: str, messages: int) -> int:
+    """`messages`, if so many can stay. Raises Misuse."""
+    if not is_count(messages, 0):
+        raise Misuse(failed("invalid_call", f"{what} takes how many messages stay, 0 or more, not {messages!r:.100}"))
+    return messages
 
 
 def token_of(pending: Pending | str) -> str:

@@ -1,6 +1,6 @@
 """The conversation: a shell around `protocol.turn`. It keeps the history and runs one turn at a time."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ from ..protocol.events import Pending
 from ..protocol.failures import ToolwireError, failed
 from ..protocol.history import HistoryMessage, SystemMessage
 from ..protocol.limits import DEFAULT_LIMITS, Limits
+from ..protocol.mending import going_on, system_of
 from ..protocol.messages import (
     Answer,
     AnswerCall,
@@ -24,6 +25,8 @@ from ..protocol.messages import (
     Complete,
     Decision,
     Resume,
+    Rewind,
+    Rewound,
     RunBatch,
     Say,
     SelectTools,
@@ -33,10 +36,12 @@ from ..protocol.messages import (
 from ..protocol.offer import Eager, Offer
 from ..protocol.referring import instructed
 from ..protocol.streamed import StreamedTurn
+from ..protocol.telling import length_kept
 from ..protocol.turn import Command, Heard, Turn
 from ..runtime.actor import Actor
 from ..runtime.context import Context, Door
 from ..runtime.tracing import Tracing
+from .agent import Agent
 from .catalogue import Catalogue
 from .eager import EagerCalls
 from .executor import fitted
@@ -73,11 +78,23 @@ class House:
 class Conversation(Actor):
     """One conversation. Its history is valid at every instant: each call in it has its result."""
 
-    hears = Say | Answer | Resume
+    hears = Say | Answer | Resume | Rewind
     limit: ClassVar[int | None] = 1
     urgent: ClassVar[tuple[type, ...]] = (Answer,)
 
-    __slots__ = ("_asks", "_caller", "_house", "_last", "_name", "_offer", "_room", "_running", "_turn", "_turns")
+    __slots__ = (
+        "_asks",
+        "_house",
+        "_last",
+        "_name",
+        "_offer",
+        "_room",
+        "_running",
+        "_turn",
+        "_turns",
+        "agent",
+        "caller",
+    )
 
     def __init__(
         self,
@@ -85,6 +102,7 @@ class Conversation(Actor):
         asks: dict[type, str | Door],
         house: House,
         *,
+        agent: Agent,
         system: str = "",
         name: str = "",
         caller: str = "",
@@ -94,12 +112,12 @@ class Conversation(Actor):
         references: bool = False,
         eager: Eager = "read_only",
         room: int | None = None,
+        history: Sequence[HistoryMessage] = (),
     ) -> None:
-        system = instructed(system) if references else system
-        history: list[HistoryMessage] = [SystemMessage(system)] if system else []
+        system = instructed(system or system_of(history)) if references else system
         self._offer = Offer(
             identity,
-            history,
+            going_on(history, system) if history else [SystemMessage(system)] if system else [],
             patterns=patterns,
             limits=limits,
             settings=settings,
@@ -109,8 +127,9 @@ class Conversation(Actor):
         )
         self._asks = asks
         self._house = house
+        self.agent = agent
         self._name = name
-        self._caller = caller
+        self.caller = caller
         self._room = room  # bytes of results that a reply may hold: None where it never travels
         self._turns = count(1)
         self._turn: Turn | None = None  # that runs, or is paused
@@ -127,19 +146,18 @@ class Conversation(Actor):
         """What was said so far."""
         return self._offer.history
 
-    async def receive(self, message: Say | Answer | Resume, context: Context) -> TurnEnded | Answered:
+    async def receive(
+        self, message: Say | Answer | Resume | Rewind, context: Context
+    ) -> TurnEnded | Answered | Rewound:
         """Run one turn to its end, or to where it waits for a person. However it ends, the history stays valid."""
         turn = self._turn
         if isinstance(message, Say):
-            if turn is not None:
-                turn.leave()
-            name = f"{self._offer.conversation}.{next(self._turns)}"
-            streamed = message.events and self._offer.eager != "off"
-            turn = self._turn = (StreamedTurn if streamed else Turn)(self._offer, events=message.events, name=name)
-            self._last = None
+            turn = self._begun(message)
             said: Say | None = message
         elif isinstance(message, Answer):
             return await self._answer(message.decision, context)
+        elif isinstance(message, Rewind):
+            return self._rewound(message.length)
         elif turn is None:
             if self._last is None:
                 raise ToolwireError(failed("invalid_confirmation", "no turn of this conversation is paused"))
@@ -160,9 +178,23 @@ class Conversation(Actor):
             self._last = ended
         return ended
 
+    def _begun(self, message: Say) -> Turn:
+        """A new turn; one that was paused is left."""
+        self._left()
+        name = f"{self._offer.conversation}.{next(self._turns)}"
+        streamed = message.events and self._offer.eager != "off"
+        turn = self._turn = (StreamedTurn if streamed else Turn)(self._offer, events=message.events, name=name)
+        return turn
+
+    def _left(self) -> None:
+        if self._turn is not None:  # one that is paused: none runs
+            self._turn.leave()
+            self._turn = None
+        self._last = None
+
     def _told(self, turn: Turn, said: Say | None, context: Context) -> Awaitable[TurnEnded]:
         """Start a turn with what the user says, or go on with one that was paused; whose it is goes along."""
-        of = (self._offer.conversation, turn.name, self._caller)  # a Trail, field by field
+        of = (self._offer.conversation, turn.name, self.caller)  # a Trail, field by field
         context.trail = Raw(encode((*of, "", "", self._name) if self._name else of))
         return self._timed(turn, said, context)
 
@@ -193,7 +225,7 @@ class Conversation(Actor):
     async def _traced(self, turn: Turn, said: Say | None, context: Context) -> TurnEnded:
         """The same, in a span of its own."""
         asked = context.whose()
-        of = (self._offer.conversation, turn.name, self._caller)
+        of = (self._offer.conversation, turn.name, self.caller)
         trail = Trail(*of, asked.traceparent, asked.tracestate, self._name)
         with self._house.tracing.turn(self._name, context, trail) as span:
             ended = await self._timed(turn, said, context)
@@ -217,6 +249,15 @@ class Conversation(Actor):
         elif self._running is not None:
             self._running.answered()
         return Answered(running=turn.phase != Phase.PAUSED)
+
+    def _rewound(self, length: int) -> Rewound:
+        """Forget what came after the first `length` messages, see `Rewind`. Raises ToolwireError where nothing can."""
+        offer = self._offer
+        kept = length_kept(offer.history, length)
+        self._left()
+        offer.history = offer.history[:kept]  # a list of its own: who looks at the other sees it as it was
+        offer.known = 0
+        return Rewound(kept)
 
     def _carried(self, ended: TurnEnded, room: int) -> TurnEnded:
         """`ended` as its message can carry it. The history keeps every result."""

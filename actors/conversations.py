@@ -9,9 +9,12 @@ from typing import Any
 from weakref import ref
 
 import anyio
+from msgspec import Raw
 
 from ..protocol.failures import Misuse, failed
+from ..protocol.history import HistoryMessage
 from ..protocol.limits import DEFAULT_LIMITS
+from ..protocol.telling import length_kept
 from ..protocol.tools import encode_json
 from ..runtime.context import Context, Door
 from ..runtime.system import ActorSystem
@@ -44,6 +47,7 @@ class Conversations:
         self._lately: deque[Asks] = deque(maxlen=LATELY)
         self._agents: dict[int, tuple[Agent, Tool[str]]] = {}
         self._numbers = count(1)
+        self._branching = self.branched  # one for all chats
         self._preparing = anyio.Lock(fast_acquire=True)
         self.kept: list[Conversation] | None = None
         """Every conversation that was opened, where somebody wants to look at them later."""
@@ -51,21 +55,31 @@ class Conversations:
     def __len__(self) -> int:
         return len(self._chats)
 
-    async def open(self, agent: Agent, identity: str | None, caller: Any) -> Chat:
-        """The conversation of that name, or a new one."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the conversations that have one and are open."""
+        return tuple(self._chats)
+
+    async def open(
+        self, agent: Agent, identity: str | None, caller: Any, history: Sequence[HistoryMessage] = ()
+    ) -> Chat:
+        """The conversation of that name, or a new one, which goes on from `history`."""
         known = self._models.get(agent.model if isinstance(agent.model, str) else id(agent.model))
         asks = None if known is None else known()
         if identity is None and asks is not None and agent.tools is None:
-            return self._private(agent, asks, (), caller)
+            return self._private(agent, asks, (), caller, history)
         async with self._preparing:  # two at once would each spawn the model, serve the tools, take the name
             if identity is not None and identity in self._chats:
+                if history:
+                    said = f"the conversation {identity[:100]!r} is open and has a history: a new one needs another id"
+                    raise Misuse(failed("conflict", said))
                 return self._resumed(identity, told(caller))
             asks = await self._asks(agent.model)
             patterns = () if agent.tools is None else await self._patterns(agent.tools)
             if identity is None:
-                return self._private(agent, asks, patterns, caller)
+                return self._private(agent, asks, patterns, caller, history)
             room = self.system.largest("conversation") // 2
-            conversation = self._new(identity, agent, asks, patterns, caller, room)
+            conversation = self._new(identity, agent, asks, patterns, caller, room, history)
             return await self._found(identity, conversation, told(caller))
 
     def _new(
@@ -76,11 +90,13 @@ class Conversations:
         patterns: tuple[str, ...],
         caller: Any,
         room: int | None = None,
+        history: Sequence[HistoryMessage] = (),
     ) -> Conversation:
         made = Conversation(
             name,
             asks,
             self.house,
+            agent=agent,
             system=agent.system,
             name=agent.name,
             caller=told(caller),
@@ -90,16 +106,35 @@ class Conversations:
             references=agent.references,
             eager=agent.eager,
             room=room,
+            history=history,
         )
         if self.kept is not None:
             self.kept.append(made)
         return made
 
-    def _private(self, agent: Agent, asks: dict[type, str | Door], patterns: tuple[str, ...], caller: Any) -> Chat:
+    async def branched(self, conversation: Conversation, at: int | None, identity: str | None) -> Chat:
+        """One that has heard the first `at` messages of another. Raises Misuse where these can't stand alone."""
+        history = conversation.history
+        kept = history[: length_kept(history, len(history) if at is None else at)]
+        if identity is not None and identity in self._chats:
+            raise Misuse(
+                failed("conflict", f"the conversation {identity[:100]!r} is open: a branch needs an id of its own")
+            )
+        caller = Raw(conversation.caller.encode()) if conversation.caller else None
+        return await self.open(conversation.agent, identity, caller, kept)
+
+    def _private(
+        self,
+        agent: Agent,
+        asks: dict[type, str | Door],
+        patterns: tuple[str, ...],
+        caller: Any,
+        history: Sequence[HistoryMessage],
+    ) -> Chat:
         """A conversation that nobody else can find."""
         name = f"{self.services.instance}-{next(self._numbers)}"
-        conversation = self._new(name, agent, asks, patterns, caller)
-        return Chat(name, self.system.private(conversation, name), self._outside, conversation)
+        conversation = self._new(name, agent, asks, patterns, caller, None, history)
+        return Chat(name, self.system.private(conversation, name), self._outside, conversation, self._branching)
 
     def _resumed(self, name: str, caller: str) -> Chat:
         if caller and caller != self._callers[name]:  # tools would run on behalf of whoever opened it
@@ -116,7 +151,7 @@ class Conversations:
             await ref.stop()
 
         chat = self._chats[name] = Chat(
-            name, self.system.door("conversation", name), self._outside, conversation, close
+            name, self.system.door("conversation", name), self._outside, conversation, self._branching, close
         )
         self._callers[name] = caller
         return chat

@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from ..protocol.envelope import Trail, encode
 from ..protocol.failures import Misuse, ToolwireError, failed
+from ..protocol.history import HistoryMessage
 from ..protocol.limits import Limits
 from ..protocol.messages import RunBatch
 from ..protocol.naming import naming
@@ -133,6 +134,11 @@ class Runtime:
         open_conversations = len(self._conversations) if hasattr(self, "_conversations") else 0
         left = f" | abandoned threads: {len(self.abandoned)}" if self.abandoned else ""
         return f"<Runtime {self.url} [tools: {len(self.tools)} | conversations: {open_conversations}{left}]>"
+
+    @property
+    def conversations(self) -> tuple[str, ...]:
+        """The ids of the conversations that are open and were given one."""
+        return self._conversations.names
 
     @property
     def abandoned(self) -> tuple[Abandoned, ...]:
@@ -359,37 +365,26 @@ class Runtime:
         memory: Any = None,
         selector: SelectionStrategy | None = None,
         when_busy: WhenBusy = "queue",
+        history: Sequence[HistoryMessage] = (),
     ) -> Chat:
         """Open a conversation, or go on with the one of that `id`.
 
-        Without an `id` nobody else can find it: it lasts as long as the Chat.
+        Without an `id` nobody else can find it: it lasts as long as the Chat. A new one goes on from `history`, which
+        is mended first (docs/history.md).
 
         By an agent, or by a model and what it is told; the rest as in `Agent`. `caller` is the application's own
         data about who speaks: tools see it, a model never does. Raises Misuse if the conversation is open for another
-        caller.
+        caller, or is open and a `history` is given.
         """
         if not self.system.open:
             self._must_be_open()
         if agent is None:
             if model is None:
                 raise Misuse(failed("invalid_call", "a conversation needs an agent, or a model"))
-            agent = Agent(
-                "",
-                model,
-                system,
-                tools,
-                limits or {},
-                settings or {},
-                references,
-                eager,
-                output,
-                last_answer,
-                memory,
-                selector,
-                when_busy,
-            )
+            rest = (references, eager, output, last_answer, memory, selector, when_busy)
+            agent = Agent("", model, system, tools, limits or {}, settings or {}, *rest)
         with reached:
-            return await self._conversations.open(agent, id, caller)
+            return await self._conversations.open(agent, id, caller, history)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; leaving the runtime then lets running calls end."""

@@ -54,6 +54,22 @@ def mended(messages: Sequence[HistoryMessage], code: str = "cancelled") -> Seque
     return messages if same else made
 
 
+def going_on(messages: Sequence[HistoryMessage], system: str) -> list[HistoryMessage]:
+    """What a conversation remembers that goes on from `messages`: these, mended, in a list of its own.
+
+    A `system` text takes the place of their system's messages; without one these stay.
+    """
+    valid = mended(messages)
+    if not system:
+        return list(valid)
+    return [SystemMessage(system), *(each for each in valid if not isinstance(each, SystemMessage))]
+
+
+def system_of(messages: Sequence[HistoryMessage]) -> str:
+    """What the system says in `messages`."""
+    return "\n\n".join(each.text for each in messages if isinstance(each, SystemMessage))
+
+
 def _results(messages: Sequence[HistoryMessage]) -> dict[int, Results]:
     """The results that there are, by the index of their answer. Raises Misuse for what is no message."""
     waiting: dict[str, list[tuple[int, int]]] = {}

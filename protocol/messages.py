@@ -98,7 +98,10 @@ class Rewound(Message, frozen=True, tag="rewound", gc=False):
 
 
 class Rewind(Request[Rewound], frozen=True, tag="rewind", gc=False):
-    """To a conversation: forget what came after the first `length` messages; the system's stays."""
+    """To a conversation: forget what came after the first `length` messages; the system's stays.
+
+    -1 stands for those before the user's last one.
+    """
 
     length: int
 

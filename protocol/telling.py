@@ -1,0 +1,126 @@
+"""What a model is told of a conversation that grows too long for it: not all, while the history keeps everything.
+
+Told are the system's messages, a summary of what is left out if there is one, and the newest messages, from a user's
+on. Where they begin within a turn, the user's message of that turn comes before them. They begin where nothing is
+split: a result stays with its call, and so does what belongs to the call alone, such as a block of reasoning.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from .failures import Misuse, failed
+from .history import HistoryMessage, SystemMessage, ToolMessage, UserMessage
+from .weights import Weights, guessed
+
+
+class Telling(Struct, frozen=True, omit_defaults=True, gc=False):
+    """Where in the history what a model is told begins, and what it is told of the messages before that."""
+
+    start: int = 0
+    summary: str = ""
+
+
+ALL = Telling()
+
+BEFORE_LAST = -1
+"""Of `Rewind`: before the user's last message."""
+
+SUMMARY = "(What was said before this, in short. These are notes, not a request.)\n\n"
+
+
+def systems(history: Sequence[HistoryMessage]) -> int:
+    """How many messages of the system's a history begins with."""
+    return next((n for n, each in enumerate(history) if not isinstance(each, SystemMessage)), len(history))
+
+
+def whole(history: Sequence[HistoryMessage], start: int) -> int:
+    """The last point at or before `start` where nothing is split; a model is always told something."""
+    start = min(start, len(history) - 1)
+    while start > 0 and isinstance(history[start], ToolMessage):
+        start -= 1
+    return max(start, 0)
+
+
+def length_kept(history: Sequence[HistoryMessage], length: int) -> int:
+    """How many messages are left after a rewind to `length`, see `Rewind`. Raises ToolwireError where that can't be."""
+    if length == BEFORE_LAST:
+        length = next((n for n in range(len(history) - 1, -1, -1) if isinstance(history[n], UserMessage)), len(history))
+    if not 0 <= length <= len(history):
+        said = f"the history has {len(history)} messages: it can be cut after 0 to {len(history)} of them, not {length}"
+        raise Misuse(failed("invalid_call", said))
+    if length < len(history) and isinstance(history[length], ToolMessage):
+        after = next((n for n in range(length, len(history)) if not isinstance(history[n], ToolMessage)), len(history))
+        said = f"between message {length} and the next a call would lose its result: the nearest points to cut are "
+        raise Misuse(failed("invalid_call", f"{said}{whole(history, length)} and {after}"))
+    return max(length, systems(history))
+
+
+def head_of(history: Sequence[HistoryMessage], telling: Telling) -> list[HistoryMessage]:
+    """What is told before message `telling.start`."""
+    start, first = telling.start, systems(history)
+    head = list(history[:first])
+    if telling.summary:
+        head.append(UserMessage(f"{SUMMARY}{telling.summary}"))
+    if start < len(history) and not isinstance(history[start], UserMessage):
+        asked = next((n for n in range(start - 1, first - 1, -1) if isinstance(history[n], UserMessage)), None)
+        head += [] if asked is None else [history[asked]]
+    return head
+
+
+class Told:
+    """What the model of one conversation is told now, and how many tokens that has."""
+
+    __slots__ = ("_head", "_head_tokens", "telling", "weights")
+
+    def __init__(self) -> None:
+        self.telling = ALL
+        self.weights = Weights()
+        self._head: list[HistoryMessage] = []
+        self._head_tokens = 0.0
+
+    @property
+    def tokens(self) -> float:
+        """Of all that is told, by what the provider has reported and by size."""
+        return self.weights.beside + self._head_tokens + self.weights.after(self.telling.start)
+
+    def tell(self, history: Sequence[HistoryMessage], telling: Telling) -> None:
+        """From now on tell this."""
+        start = whole(history, telling.start)
+        self.telling = Telling(start, telling.summary) if start > systems(history) else ALL
+        self._head = [] if self.telling is ALL else head_of(history, self.telling)
+        self._head_tokens = sum(map(guessed, self._head))
+        self.weights.begin()
+
+    def cut(self, history: Sequence[HistoryMessage]) -> None:
+        """Only so much is left of the history. A summary that covers more is not told any more."""
+        self.weights.cut(len(history))
+        if len(history) <= self.telling.start:
+            self.tell(history, ALL)
+
+    def newer(self, history: Sequence[HistoryMessage], known: int) -> tuple[int, tuple[HistoryMessage, ...]]:
+        """What comes after the first `known` messages of the history; all, if that is 0.
+
+        With how many messages that were told before come before it.
+        """
+        start, head = self.telling.start, self._head
+        if known:
+            return len(head) + known - start, tuple(history[known:])
+        return 0, (*head, *history[start:])
+
+    def report(self, tokens: int) -> None:
+        """The provider has counted so many in what was told, up to the newest message that was weighed."""
+        self.weights.report(tokens, self.telling.start, self._head_tokens)
+
+    def point(self, history: Sequence[HistoryMessage], tokens: float) -> int:
+        """Where to begin, so that at most so many `tokens` are told; at the latest at the newest point there is.
+
+        At a user's message, unless more than half of what could be told would be left out for that: then within a turn.
+        """
+        start = self.weights.reaching(tokens - self.weights.beside - self.weights.between(0, systems(history)))
+        start = max(start, self.telling.start)
+        asked = next((n for n in range(start, len(history)) if isinstance(history[n], UserMessage)), None)
+        if asked is not None and self.weights.after(asked) * 2 >= self.weights.after(start):
+            return asked
+        within = next((n for n in range(start, len(history)) if not isinstance(history[n], ToolMessage)), None)
+        return whole(history, len(history) - 1) if within is None else within
