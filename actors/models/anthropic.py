@@ -1,17 +1,17 @@
 """A model that speaks Anthropic's Messages: Claude, or a relative of that interface, over the `anthropic` SDK."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from msgspec import Raw
 
 from ...protocol.failures import Misuse, failed
-from ...protocol.formats.anthropic import FORMAT, message_to_anthropic
+from ...protocol.formats.anthropic import FORMAT, message_to_anthropic, tool_to_anthropic
 from ...protocol.history import AssistantMessage, HistoryMessage, SystemMessage, ToolMessage
-from ...protocol.tools import encode_json
+from ...protocol.tools import ToolSpec, encode_json
 from .contract import ModelRequest
-from .hosted import Hosted, Json
+from .hosted import Frame, Hosted, Json
 from .output import anthropic_schema, instructed
 from .settings import Settings, chosen
 from .translated import Told, Translation
@@ -139,20 +139,20 @@ class Anthropic(Hosted):
         content: list[Any] = message_to_anthropic(message)["content"]
         return content if message.text.strip() else []
 
-    def asked(self, body: Json, request: ModelRequest, told: Told) -> bytes:
-        """The messages; what the system says stands beside them."""
+    def asked(self, body: Json, request: ModelRequest, told: Told) -> Frame:
+        """The messages stand alone, but for a mark; what the system says stands beside them."""
         system = told.leading
         if request.output is not None:
             system = self._shaped(body, request.output, system)
         if body.get("thinking", {}).get("type") == "enabled" and _thoughtless(self, request):
             del body["thinking"]
-        self._choose(body, request)
-        items = told.items
+        self._offer(body, request, told)
+        frame = Frame()
         if self.caches(unasked=True):
-            system, items = self._mark(body, request, system, items)
+            system, frame = self._mark(body, request, system, told)
         if system:
             body["system"] = Raw(b"[" + system + b"]")
-        return items
+        return frame
 
     def _shaped(self, body: Json, output: Json, system: bytes) -> bytes:
         """Ask for an answer of that schema: by the interface's own word for it, else by words to the model."""
@@ -166,28 +166,35 @@ class Anthropic(Hosted):
         body["output_config"] = {**shape, **body.get("output_config", {})}
         return system
 
-    def _choose(self, body: Json, request: ModelRequest) -> None:
-        """Say which tool to call. Where a model thinks, Anthropic lets nobody force it to one: it is left to choose."""
+    def _offer(self, body: Json, request: ModelRequest, told: Told) -> None:
+        """Say which tools there are, and which to call."""
         set_ = body.pop("tool_choice", None)
-        if "tools" not in body:
-            return
-        choice, tool = self.choice(request)
-        told: Json = {"type": "tool", "name": tool} if tool else {"type": "any" if choice == "required" else choice}
-        if told["type"] in {"tool", "any"} and body.get("thinking", {}).get("type", "disabled") != "disabled":
-            told = {"type": "auto"}
-        if set_ is not None:  # by a setting; what it says of the kind of choice holds too, if it is not the usual one
-            told = set_ if set_.get("type") != "auto" else {**set_, **told}
-        if told["type"] == "none":
-            told = {"type": "none"}
-        if told != {"type": "auto"}:
-            body["tool_choice"] = told
+        if request.tools:
+            told.prefix.tools = body["tools"]
+            self._choose(body, request, set_)
+        elif told.prefix.called and "tools" not in body:
+            # "Requests which include `tool_use` or `tool_result` blocks must define tools"; and what a model thought
+            # is bound to the tools that it had then.
+            body["tools"] = told.prefix.tools or _named(told.prefix.called)
+            body["tool_choice"] = {"type": "none"}
 
-    def _mark(self, body: Json, request: ModelRequest, system: bytes, items: bytes) -> tuple[bytes, bytes]:
+    def _choose(self, body: Json, request: ModelRequest, set_: Json | None) -> None:
+        """Say which tool to call. Where a model thinks, Anthropic lets nobody force it to one: it is left to choose."""
+        choice, tool = self.choice(request)
+        chosen_: Json = {"type": "tool", "name": tool} if tool else {"type": "any" if choice == "required" else choice}
+        if choice != "none" and body.get("thinking", {}).get("type", "disabled") != "disabled":
+            chosen_ = {"type": "auto"}
+        if set_ is not None and choice != "none":  # by a setting: a choice of its own, or how many calls there may be
+            chosen_ = set_ if set_.get("type") != "auto" else {**set_, **chosen_}
+        if chosen_ != {"type": "auto"}:
+            body["tool_choice"] = chosen_
+
+    def _mark(self, body: Json, request: ModelRequest, system: bytes, told: Told) -> tuple[bytes, Frame]:
         """Mark the ends of what stays the same for the cache: three marks of the four that there may be."""
         # The same in all places: one that lives longer must not come after one that lives shorter.
         kind = body.get("cache_control") or {"type": "ephemeral"}
         mark = b',"cache_control":' + encode_json(kind)
-        if request.tools:
+        if isinstance(body.get("tools"), Raw):
             if self._marked[0] is not body["tools"]:
                 self._marked = body["tools"], Raw(bytes(body["tools"])[:-2] + mark + b"}]")
             body["tools"] = self._marked[1]
@@ -195,9 +202,16 @@ class Anthropic(Hosted):
             system = system[:-1] + mark + b"}"
         if self.at_home:
             body["cache_control"] = kind  # moves with the end of the conversation, whose bytes stay as they are
-        elif items.endswith(b"}]}") and not isinstance(request.messages[-1], AssistantMessage):
-            items = items[:-3] + mark + b"}]}"  # its relatives know the mark of a block better
-        return system, items
+            return system, Frame()
+        if not told.items or isinstance(request.messages[-1], AssistantMessage):
+            return system, Frame()  # there may be thoughts at its end, which can't be marked
+        end = b"}" if told.closing else b"}]}"
+        return system, Frame(b"", len(end), mark + end)  # its relatives know the mark of a block better
+
+
+def _named(names: Iterable[str]) -> Raw:
+    """Tools of these names, of which nothing else is known."""
+    return Raw(encode_json([tool_to_anthropic(ToolSpec(name)) for name in names]))
 
 
 def _thoughtless(model: Hosted, request: ModelRequest) -> bool:

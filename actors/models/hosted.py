@@ -57,6 +57,14 @@ class Question(NamedTuple):
     headers: Mapping[str, str]
 
 
+class Frame(NamedTuple):
+    """What stands around the history in a request: before it, and, in the place of its last `cut` bytes, after it."""
+
+    before: bytes = b""
+    cut: int = 0
+    after: bytes = b""
+
+
 class Hosted(ABC):
     """A model behind an SDK. It has one pool of connections for each event loop it is used in, until `aclose`.
 
@@ -77,7 +85,7 @@ class Hosted(ABC):
         allowed()
         self._sdk, self._http = self.wire.sdk()
         self.model = model
-        self.base_url = base_url or self.wire.from_environment()
+        self.base_url = self.wire.place_of(base_url)
         self._api_key = self.wire.key(api_key, self.base_url)
         self.maker = _place(self.base_url or self.wire.home)
         self.at_home = self.maker == _place(self.wire.home)
@@ -102,8 +110,8 @@ class Hosted(ABC):
         """How it is told a history; `own` is to be asked for each message."""
 
     @abstractmethod
-    def asked(self, body: Json, request: ModelRequest, told: Told) -> bytes:
-        """What of the history goes into a request; the rest is put into `body`, which holds its other fields."""
+    def asked(self, body: Json, request: ModelRequest, told: Told) -> Frame:
+        """Put into `body` what `request` asks for; settings and tools are there. What stands around the history."""
 
     def headers(self, body: Json) -> Mapping[str, str]:
         """Headers beside those of the SDK."""
@@ -224,6 +232,10 @@ class Hosted(ABC):
 
     def _question(self, request: ModelRequest, *, stream: bool = False) -> Question:
         told = self._prefixes.told(request.conversation, request.messages)
+        with told.items:
+            return self._framed(told, request, stream=stream)
+
+    def _framed(self, told: Told, request: ModelRequest, *, stream: bool) -> Question:
         body: Json = {"model": self.model, **self._fields(request.settings), "stream": stream}
         names: Mapping[str, str] = {}
         theirs = body.get("tools")
@@ -231,12 +243,14 @@ class Hosted(ABC):
             offered = self._offers.told(request.tools)
             names = offered.names
             body["tools"] = offered.told
-        items = self.asked(body, request, told)
+        before, cut, after = self.asked(body, request, told)
         if request.tools and theirs:
             body["tools"] = Raw(bytes(body["tools"])[:-1] + b"," + encode_json(theirs)[1:])
-        head = encode_json(body)[:-1]
-        content = b"".join((head, b',"', self.wire.messages.encode(), b'":[', items, b"]}"))
-        return Question(content, names, told.ids, self.headers(body))
+        key = b',"%b":[' % self.wire.messages.encode()
+        items = told.items[: len(told.items) - cut]  # copied once: it may be a megabyte
+        content = b"".join((encode_json(body)[:-1], key, before, items, after, told.closing, b"]}"))
+        items.release()
+        return Question(content, names, told.prefix.ids, self.headers(body))
 
     def _fields(self, settings: Mapping[str, Any]) -> Json:
         if not settings:

@@ -7,7 +7,7 @@ from ...protocol.formats.names import digest
 from ...protocol.formats.openai import FORMAT, message_to_openai
 from ...protocol.tools import encode_json
 from .contract import ModelRequest
-from .hosted import Hosted, Json
+from .hosted import Frame, Hosted, Json
 from .output import instructed, openai_schema
 from .settings import Settings, chosen
 from .translated import Told, Translation
@@ -74,8 +74,8 @@ class OpenAI(Hosted):
         """Each message is one of theirs."""
         return Translation(lambda message: [message_to_openai(self.own(message))])
 
-    def asked(self, body: Json, request: ModelRequest, told: Told) -> bytes:
-        """The messages."""
+    def asked(self, body: Json, request: ModelRequest, told: Told) -> Frame:
+        """The messages stand alone, unless the model has to be told what to answer."""
         if body["stream"]:
             body.setdefault("stream_options", {"include_usage": True})
         choice, tool = self.choice(request)
@@ -89,9 +89,9 @@ class OpenAI(Hosted):
         if self.caches(unasked=self.at_home) and request.conversation:
             body.setdefault("prompt_cache_key", digest(request.conversation, 16))
         if request.output is None:
-            return told.items
+            return Frame()
         if (schema := openai_schema(request.output)) is None:
             said = encode_json({"role": "system", "content": instructed(request.output)})
-            return b",".join(filter(None, (said, told.items)))
+            return Frame(said + b"," if told.items else said)
         body.setdefault("response_format", {"type": "json_schema", "json_schema": schema})
-        return told.items
+        return Frame()

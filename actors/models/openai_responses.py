@@ -8,7 +8,7 @@ from ...protocol.formats.names import digest
 from ...protocol.formats.openai_responses import FORMAT, items_to_openai_responses
 from ...protocol.tools import encode_json
 from .contract import ModelRequest
-from .hosted import Hosted, Json
+from .hosted import Frame, Hosted, Json
 from .output import instructed, openai_schema
 from .settings import Settings, chosen
 from .translated import Told, Translation
@@ -75,8 +75,8 @@ class OpenAIResponses(Hosted):
         """Each message is one or more items of theirs."""
         return Translation(lambda message: items_to_openai_responses(self.own(message)))
 
-    def asked(self, body: Json, request: ModelRequest, told: Told) -> bytes:
-        """The items."""
+    def asked(self, body: Json, request: ModelRequest, told: Told) -> Frame:
+        """The items stand alone, unless the model has to be told what to answer."""
         choice, tool = self.choice(request)
         if tool:
             body.setdefault("tool_choice", {"type": "function", "name": tool})
@@ -88,9 +88,9 @@ class OpenAIResponses(Hosted):
         if self.caches(unasked=self.at_home) and request.conversation:
             body.setdefault("prompt_cache_key", digest(request.conversation, 16))
         if request.output is None:
-            return told.items
+            return Frame()
         if (schema := openai_schema(request.output)) is None:
             said = encode_json({"type": "message", "role": "system", "content": instructed(request.output)})
-            return b",".join(filter(None, (said, told.items)))
+            return Frame(said + b"," if told.items else said)
         body["text"] = {"format": {"type": "json_schema", **schema}, **body.get("text", {})}
-        return told.items
+        return Frame()

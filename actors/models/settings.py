@@ -54,8 +54,9 @@ _WORDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 def merged(settings: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
     """`settings` with those that are `newer` in their place; of `extra`, field by field."""
-    extra = {**(settings.get("extra") or {}), **(newer.get("extra") or {})}
-    return {**settings, **newer, **({"extra": extra} if extra else {})}
+    first, then = settings.get("extra"), newer.get("extra")
+    both = {"extra": {**first, **then}} if isinstance(first, Mapping) and isinstance(then, Mapping) else {}
+    return {**settings, **newer, **both}
 
 
 def chosen(settings: Mapping[str, Any], known: Container[str], provider: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from msgspec import Raw
+
 from ...protocol.history import AssistantMessage, History, HistoryMessage, SystemMessage, ToolMessage
 from ...protocol.tools import encode_json
 
@@ -29,20 +31,29 @@ class Translation(NamedTuple):
 class Told(NamedTuple):
     """A history in a provider's words: the entries of two JSON lists, without their brackets.
 
-    `leading` is empty where a translation has none. `ids` are those of the calls in it, or of more.
+    The one list is `items` and then `closing`; the other is `leading`, empty where a translation has none. `prefix` is
+    what it was taken from: it can't grow until `items`, which is a view of it, is released.
     """
 
-    items: bytes
+    items: memoryview
+    closing: bytes
     leading: bytes
-    ids: set[str]
+    prefix: "Prefix"
 
 
 class Prefix:
-    """The translated beginning of one conversation."""
+    """The translated beginning of one conversation.
 
-    __slots__ = ("_ends", "_history", "_inside", "_items", "_leading", "_open", "_translation", "ids")
+    `ids` are those of its calls, `called` the names of the tools that they call. `tools` is the list of tools that its
+    model was offered last, in the provider's words, None for none.
+    """
 
-    def __init__(self, translation: Translation) -> None:
+    __slots__ = (
+        *("_ends", "_history", "_inside", "_items", "_leading", "_open", "_translation"),
+        *("called", "ids", "tools"),
+    )
+
+    def __init__(self, translation: Translation, tools: Raw | None = None) -> None:
         self._translation = translation
         self._history: History | None = None
         self._items = bytearray()
@@ -51,6 +62,8 @@ class Prefix:
         self._inside = False  # of a message that joins results, and is not ended yet
         self._ends: list[tuple[int, int, bool]] = []
         self.ids: set[str] = set()
+        self.called: dict[str, None] = {}
+        self.tools = tools
 
     def begins(self, messages: Sequence[HistoryMessage]) -> bool:
         """Whether `messages` are a later, or an earlier, view of the list whose beginning this is."""
@@ -69,12 +82,12 @@ class Prefix:
             self._add(messages[n])
             self._ends.append((len(self._items), len(self._leading), self._inside))
         if not messages:
-            return Told(b"", b"", self.ids)
+            return Told(memoryview(b""), b"", b"", self)
         end, leading, inside = self._ends[len(messages) - 1]
         results = self._translation.results
         closing = results[1] if inside and results else b""
         with memoryview(self._items) as items:
-            return Told(b"".join((items[:end], closing)), bytes(self._leading[:leading]), self.ids)
+            return Told(items[:end], closing, bytes(self._leading[:leading]), self)
 
     def _add(self, message: HistoryMessage) -> None:
         translation = self._translation
@@ -84,7 +97,9 @@ class Prefix:
                 return
             self._open = False
         if isinstance(message, AssistantMessage):
-            self.ids.update(call.id for call in message.calls)
+            for call in message.calls:
+                self.ids.add(call.id)
+                self.called[call.name] = None
         items = translation.items(message)
         if not items:
             return
@@ -122,7 +137,7 @@ class Prefixes:
         """`messages` in the provider's words."""
         prefix = self._prefixes.get(conversation)
         if prefix is None or not prefix.begins(messages):
-            prefix = self._prefixes[conversation] = Prefix(self._translation)
+            prefix = self._prefixes[conversation] = Prefix(self._translation, prefix and prefix.tools)
             if len(self._prefixes) > self._limit:
                 self._prefixes.popitem(last=False)
         self._prefixes.move_to_end(conversation)

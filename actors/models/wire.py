@@ -35,9 +35,12 @@ class Wire(NamedTuple):
             said = f"the SDK of {self.provider} is missing: pip install 'toolwire[{self.module}]'"
             raise Misuse(failed("model_failed", said)) from None
 
-    def from_environment(self) -> str | None:
-        """The base URL that the environment names, None if it names none."""
-        return os.environ.get(self.place) or None
+    def place_of(self, base_url: str | None) -> str | None:
+        """The base URL: the given one, or that of the environment; None for none. Its version stands in it once."""
+        url = base_url or os.environ.get(self.place) or None
+        if url is not None and self.path.startswith("/v1/"):
+            url = url.rstrip("/").removesuffix("/v1")
+        return url
 
     def key(self, api_key: str | None, base_url: str | None) -> str:
         """The key: the given one, or that of the environment; who has a base URL needs none. Raises Misuse."""

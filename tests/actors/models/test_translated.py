@@ -44,7 +44,8 @@ class Translating:
 
 
 def texts(told: Told) -> Any:
-    return json.loads(b"[" + told.items + b"]")
+    with told.items as items:
+        return json.loads(b"".join((b"[", items, told.closing, b"]")))
 
 
 def test_only_what_is_new_is_translated() -> None:
@@ -54,7 +55,7 @@ def test_only_what_is_new_is_translated() -> None:
     assert texts(prefixes.told("c", History(messages))) == ["#1"]
     messages += [AssistantMessage("", (ToolCall("x", "f"),)), ToolMessage("x", "f", "1")]
     told = prefixes.told("c", History(messages))
-    assert (texts(told), told.ids) == (["#1", "#2", "#3"], {"x"})
+    assert (texts(told), told.prefix.ids, list(told.prefix.called)) == (["#1", "#2", "#3"], {"x"}, ["f"])
     assert texts(prefixes.told("c", History(messages, 2))) == ["#1", "#2"]
     assert texts(prefixes.told("c", History(messages, 0))) == []
     assert translate.asked == messages
