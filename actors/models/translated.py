@@ -137,7 +137,7 @@ class Prefixes:
         """`messages` in the provider's words."""
         prefix = self._prefixes.get(conversation)
         if prefix is None or not prefix.begins(messages):
-            prefix = self._prefixes[conversation] = Prefix(self._translation, prefix and prefix.tools)
+            prefix = self._prefixes[conversation] = Prefix(self._translation, prefix.tools if prefix else None)
             if len(self._prefixes) > self._limit:
                 self._prefixes.popitem(last=False)
         self._prefixes.move_to_end(conversation)

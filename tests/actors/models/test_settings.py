@@ -51,14 +51,14 @@ def settled(make: Callable[..., Any], model: str = "m", *, home: bool = False, *
 
 
 def test_common_words_in_chat_completions() -> None:
-    words = {"temperature": 0.5, "top_p": 0.9, "seed": 7, "stop": ["END"], "reasoning_effort": "low"}
+    words: Any = {"temperature": 0.5, "top_p": 0.9, "seed": 7, "stop": ["END"], "reasoning_effort": "low"}
     assert settled(openai, **words) == words
     assert settled(openai, max_tokens=9) == {"max_tokens": 9}
     assert settled(openai, home=True, max_tokens=9) == {"max_completion_tokens": 9}
 
 
 def test_common_words_in_responses() -> None:
-    words = {"temperature": 0.5, "top_p": 0.9}
+    words: Any = {"temperature": 0.5, "top_p": 0.9}
     common = {"store": False, "include": ["reasoning.encrypted_content"]}
     assert settled(openai_responses, **words, max_tokens=99) == {**words, **common, "max_output_tokens": 99}
     assert settled(openai_responses, reasoning_effort="low") == {**common, "reasoning": {"effort": "low"}}
