@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import anyio
+from anyio.lowlevel import checkpoint
 from msgspec.structs import replace
 
 from ..protocol.envelope import NO_BYTES
@@ -173,6 +174,7 @@ class TurnStream:
         self._waiting: deque[Event] = deque()
         self._news: anyio.Event | None = None  # while somebody waits for an event
         self._over = False
+        self._told_end = False
         self._error: ToolwireError | None = None
         self._number = 0
         self._tasks: TaskGroup | None = None
@@ -208,6 +210,8 @@ class TurnStream:
             if self._error is not None:
                 raise self._error
             if self._over:
+                if not self._told_end:
+                    await checkpoint()  # cancelled with its turn: nobody should go on as if that had ended
                 raise StopAsyncIteration
             if self._news is None:
                 self._news = anyio.Event()
@@ -222,6 +226,7 @@ class TurnStream:
     async def _run(self) -> None:
         try:
             ended = await self._context.ask(self._address, Say(self._text, events=True), hear=self._hear)
+            self._told_end = True
             self._hear(TurnFinished(ended.reply, self._number + 1))
         except ToolwireError as error:
             self._error = error

@@ -1,0 +1,228 @@
+"""A turn of three rounds, broken off at each point at which it can be: each provider takes the history that it leaves.
+
+The model speaks as each of the three providers does, with reasoning and without. Whatever happened, the strict rules of
+that provider and the types of its SDK accept the history, and a next word on it is answered.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from strict.judge import FORMATS, objection_to
+from toolwire import (
+    AssistantMessage,
+    CallFinished,
+    CallStarted,
+    Chat,
+    Context,
+    ModelRequest,
+    Reply,
+    Runtime,
+    ToolError,
+    ToolMessage,
+    TurnFinished,
+    UserMessage,
+    tool,
+)
+from toolwire.protocol.events import Event
+from toolwire.protocol.history import HistoryMessage
+from toolwire.runtime.testing import Way, interruptions
+from voices import Line, Voice
+
+pytestmark = pytest.mark.anyio
+
+GO = "Go"
+SAID = "All is done."
+AGAIN = "I am here."
+
+ROUNDS = [
+    Line(
+        "I shall look.",
+        [
+            ("look", {"at": "sky"}),
+            ("slow", {"steps": 2}),
+            ("fails", {}),
+            ("write", {"value": {"$result": 1}}),
+            ("look", {"at": "sea"}),
+        ],
+    ),
+    Line("", [("asks", {}), ("write", {"value": 1})]),
+    Line("Once more.", [("look", {"at": "me"}), ("slow", {"steps": 1})]),
+    Line(SAID),
+]
+
+
+def line(request: ModelRequest) -> Line:
+    """The round that is due: as many as have ended since the user asked for work; another word is only answered."""
+    messages = list(request.messages)
+    since = max(place for place, message in enumerate(messages) if isinstance(message, UserMessage))
+    said = messages[since]
+    if not isinstance(said, UserMessage) or said.text != GO:
+        return Line(AGAIN)
+    results = sum(isinstance(message, ToolMessage) for message in messages[since:])
+    return {0: ROUNDS[0], 5: ROUNDS[1], 7: ROUNDS[2], 9: ROUNDS[3]}[results]
+
+
+class House:
+    """The tools, and who is inside them."""
+
+    def __init__(self) -> None:
+        self.inside: Counter[str] = Counter()
+
+    def tools(self) -> list[Any]:
+        """One that only looks, one that takes its time, one that fails, one that changes something, one that asks."""
+        inside = self.inside
+
+        @tool(read_only=True)
+        async def look(at: str) -> str:
+            inside["look"] += 1
+            try:
+                await checkpoint()
+                return at
+            finally:
+                inside["look"] -= 1
+
+        @tool
+        async def slow(steps: int, context: Context) -> int:
+            inside["slow"] += 1
+            try:
+                for step in range(steps):
+                    await context.progress(step, steps)
+                    await checkpoint()
+                return steps
+            finally:
+                inside["slow"] -= 1
+
+        @tool
+        async def fails() -> None:
+            await checkpoint()
+            raise ToolError("no")
+
+        @tool(writes={"desk"})
+        def write(value: Any) -> int:
+            return len(str(value))
+
+        @tool
+        async def asks(context: Context) -> str:
+            return str((await context.call("look", {"at": "it"})).value)
+
+        return [look, slow, fails, write, asks]
+
+
+class Room:
+    """A conversation, anew for each point, and what was told of its turn."""
+
+    def __init__(self, runtime: Runtime, house: House, voice: Voice, **options: Any) -> None:
+        self.runtime = runtime
+        self.house = house
+        self.voice = voice
+        self.chat: Chat
+        self.told: list[Event] = []
+        self.reply: Reply | None = None
+        self.texts: list[str] = []
+        self._options = options
+
+    async def open(self) -> None:
+        """Another conversation."""
+        self.voice.forget()
+        self.told, self.reply = [], None
+        self.chat = await self.runtime.converse(model=self.voice, system="Be short.", references=True, **self._options)
+
+    async def say(self) -> None:
+        """The turn, as a whole."""
+        await self.open()
+        self.reply = await self.chat.say(GO)
+
+    async def stream(self) -> None:
+        """The turn, followed to its end."""
+        await self.open()
+        async with self.chat.stream(GO) as events:
+            async for event in events:
+                self.told.append(event)
+        assert isinstance(self.told[-1], TurnFinished)
+        self.reply = self.told[-1].reply
+
+    async def leave(self, after: int) -> bool:
+        """The turn, left after so many events. Whether there were as many."""
+        await self.open()
+        async with self.chat.stream(GO) as events:
+            async for event in events:
+                self.told.append(event)
+                if len(self.told) == after:
+                    return True
+        return False
+
+    async def in_order(self) -> None:
+        """What has to hold afterwards."""
+        with anyio.fail_after(10.0):
+            assert +self.house.inside == Counter()
+            history = list(self.chat.history())
+            self.texts = [message.text for message in history if isinstance(message, AssistantMessage)]
+            self.accepted(history)
+            self.agreed(history)
+            reply = await self.chat.say("Are you there?")
+            assert (reply.text, reply.failure, self.voice.refusals) == (AGAIN, None, [])
+            assert self.chat.history()[: len(history)] == history
+
+    def accepted(self, history: Sequence[HistoryMessage]) -> None:
+        """The provider that spoke takes the history, remembering what it said; so does another, which does not."""
+        own = FORMATS.index(self.voice.provider)
+        another = FORMATS[own - 1]
+        for name, before in ((FORMATS[own], self.voice.before(self.chat.id)), (another, [])):
+            refused = objection_to(name, history, before)
+            assert not refused, f"{name}: {refused}"
+
+    def agreed(self, history: Sequence[HistoryMessage]) -> None:
+        """What was told of the calls, what the reply says, and what the history says is the same."""
+        results = {message.id: message.failed for message in history if isinstance(message, ToolMessage)}
+        started = [event.id for event in self.told if isinstance(event, CallStarted)]
+        finished = [event.result.id for event in self.told if isinstance(event, CallFinished)]
+        assert len(set(started)) == len(started)
+        assert len(set(finished)) == len(finished)
+        for event in self.told:
+            if isinstance(event, CallFinished) and event.result.id in results:
+                assert results[event.result.id] == (not event.result.ok)
+        if self.reply is not None:
+            assert {result.id: not result.ok for result in self.reply.calls} == results
+            assert len(self.reply.calls) == len(results)
+
+
+LEAST = 10
+"""So many points there are at least: else the search for them would be none."""
+
+WORK: dict[str, Callable[[Room], Coroutine[Any, Any, None]]] = {"say": Room.say, "stream": Room.stream}
+
+
+@pytest.mark.parametrize("work", list(WORK))
+@pytest.mark.parametrize(
+    ("kind", "way"), [("reasoning", "suspension"), ("reasoning", "turn"), ("reasoning", "task"), ("plain", "turn")]
+)
+@pytest.mark.parametrize("provider", FORMATS)
+async def test_cancelled_at_every_point(
+    memory: Any, anyio_backend: str, provider: str, kind: str, work: str, way: Way
+) -> None:
+    if way == "task" and anyio_backend != "asyncio":
+        pytest.skip("asyncio's own cancellation")
+    house, voice = House(), Voice(provider, line, reasons=kind == "reasoning")
+    async with memory.open(*house.tools()) as runtime:
+        room = Room(runtime, house, voice)
+        points = await interruptions(lambda: WORK[work](room), room.in_order, way)
+        assert points >= LEAST
+        assert room.texts == [each.text for each in ROUNDS]  # the last time it came through
+
+
+@pytest.mark.parametrize("eager", ["read_only"])
+@pytest.mark.parametrize("provider", FORMATS)
+async def test_left_after_each_event(memory: Any, provider: str, eager: str) -> None:
+    house, voice = House(), Voice(provider, line, reasons=True)
+    async with memory.open(*house.tools()) as runtime:
+        room = Room(runtime, house, voice, eager=eager)
+        after = 1
+        while await room.leave(after):
+            await room.in_order()
+            after += 1
+        assert after > 20
