@@ -14,6 +14,7 @@ from .actors.models.scripted import scripted, spoken
 from .actors.one_turn import run
 from .actors.recovery import recovery
 from .actors.run_plan import run_plan
+from .actors.selectors import Keyword, SelectionStrategy
 from .actors.serving import Served
 from .actors.tool import Tool, tool
 from .actors.wiring import Runtime
@@ -64,6 +65,7 @@ __all__ = [
     "History",
     "Inject",
     "JsonLines",
+    "Keyword",
     "Lazy",
     "Limits",
     "Mended",
@@ -80,6 +82,7 @@ __all__ = [
     "Rule",
     "Runtime",
     "Secret",
+    "SelectionStrategy",
     "Served",
     "Sqlite",
     "StreamingModel",

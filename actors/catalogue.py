@@ -224,6 +224,10 @@ class Catalogue(Mapping[str, ToolSpec]):
         for entry in self.entries.values():
             index.add(entry.spec)
 
+    def leave(self, index: Index) -> None:
+        """Tell `index` of nothing any more."""
+        self._indexes.remove(index)
+
     def add(self, spec: ToolSpec, instance: str, touching: Touching | None = None) -> None:
         """`instance` serves `spec`. Where others have loaded a tool already, what they say of it counts.
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Any
-from weakref import ref
+from weakref import WeakValueDictionary, finalize, ref
 
 import anyio
 from msgspec import Raw
@@ -14,6 +14,7 @@ from msgspec import Raw
 from ..protocol.failures import Misuse, failed
 from ..protocol.history import HistoryMessage
 from ..protocol.limits import DEFAULT_LIMITS
+from ..protocol.messages import SelectTools
 from ..protocol.telling import length_kept
 from ..protocol.tools import encode_json
 from ..runtime.context import Context, Door
@@ -25,11 +26,13 @@ from .conversation import Conversation, House
 from .model import ModelActor
 from .models import model_from
 from .models.contract import Model
+from .selector import Selector
+from .selectors import SelectionStrategy
 from .services import Services
 from .tool import Tool
 
 LATELY = 64
-"""Models given as objects that are kept although nobody converses with them at the moment."""
+"""Models and selectors given as objects that are kept although nobody converses with them at the moment."""
 
 
 class Conversations:
@@ -44,7 +47,9 @@ class Conversations:
         self._callers: dict[str, str] = {}
         self._models: dict[Any, Callable[[], Asks | None]] = {}
         self._named: list[Model] = []
-        self._lately: deque[Asks] = deque(maxlen=LATELY)
+        self._lately: deque[Asks | Selecting] = deque(maxlen=LATELY)
+        self._selectors: WeakValueDictionary[int, Selecting] = WeakValueDictionary()
+        self._found_by_all: list[Selecting] = []
         self._agents: dict[int, tuple[Agent, Tool[str]]] = {}
         self._numbers = count(1)
         self._branching = self.branched  # one for all chats
@@ -66,7 +71,7 @@ class Conversations:
         """The conversation of that name, or a new one, which goes on from `history`."""
         known = self._models.get(agent.model if isinstance(agent.model, str) else id(agent.model))
         asks = None if known is None else known()
-        if identity is None and asks is not None and agent.tools is None:
+        if identity is None and asks is not None and agent.tools is None and agent.selector is None:
             return self._private(agent, asks, (), caller, history)
         async with self._preparing:  # two at once would each spawn the model, serve the tools, take the name
             if identity is not None and identity in self._chats:
@@ -75,6 +80,8 @@ class Conversations:
                     raise Misuse(failed("conflict", said))
                 return self._resumed(identity, told(caller))
             asks = await self._asks(agent.model)
+            if agent.selector is not None:
+                asks = Asks(asks, await self._selector(agent.selector))
             patterns = () if agent.tools is None else await self._patterns(agent.tools)
             if identity is None:
                 return self._private(agent, asks, patterns, caller, history)
@@ -183,6 +190,26 @@ class Conversations:
             self._lately.append(asks)
         return asks
 
+    async def _selector(self, strategy: SelectionStrategy) -> "Selecting":
+        """Who selects by that strategy, for as long as a conversation asks it."""
+        known = self._selectors.get(id(strategy))
+        if known is not None:
+            return known
+        catalogue = self.house.catalogue
+        selector = Selector(catalogue, strategy, self.services.instance)
+        name = f"{self.services.instance}-{next(self._numbers)}"
+        if "selector" in self.system.local:
+            made = Selecting(strategy, self.system.private(selector, name))
+            finalize(made, catalogue.leave, selector.index).atexit = False
+            self._lately.append(made)
+        else:
+            address = self.system.address("selector", name)
+            await self.system.spawn(selector, address)
+            made = Selecting(strategy, address)
+            self._found_by_all.append(made)
+        self._selectors[id(strategy)] = made
+        return made
+
     def _forget(self, key: object, gone: "ref[Asks]") -> None:
         if self._models.get(key) is gone:
             del self._models[key]
@@ -215,8 +242,27 @@ class Conversations:
                     await close()
 
 
+class Selecting:
+    """Who selects by a strategy of an agent's own."""
+
+    __slots__ = ("__weakref__", "door", "strategy")
+
+    def __init__(self, strategy: SelectionStrategy, door: str | Door) -> None:
+        self.strategy = strategy  # held, so that its id stays its own
+        self.door = door
+
+
 class Asks(dict[type, "str | Door"]):
-    """Whom conversations with one model ask. Of a class of its own, so that it can be held weakly."""
+    """Whom conversations with one model ask. Of a class of its own, so that it can be held weakly.
+
+    With a `selector` of an agent's own, whoever else is asked stays as it was, and lasts as long.
+    """
+
+    def __init__(self, asks: "dict[type, str | Door]", selector: Selecting | None = None) -> None:
+        super().__init__(asks)
+        if selector is not None:
+            self[SelectTools] = selector.door
+            self.held = (asks, selector)
 
 
 def kept(asks: Asks, _model: object) -> Asks:

@@ -13,7 +13,7 @@ from .executor import Executor
 from .held import Held
 from .means import Means
 from .selector import Selector
-from .selectors import Keyword
+from .selectors import SelectionStrategy
 from .validator import Validator
 from .warden import Warden
 
@@ -27,7 +27,12 @@ class Crew(NamedTuple):
 
 
 async def crew(
-    system: ActorSystem, means: Means, policy: Policy | None, tracing: Tracing, artifacts: Artifacts
+    system: ActorSystem,
+    means: Means,
+    policy: Policy | None,
+    tracing: Tracing,
+    artifacts: Artifacts,
+    selector: SelectionStrategy,
 ) -> Crew:
     """Spawn them. Calls go by `means`, which learns here who runs and who lets in; `policy` says what they may do."""
     tools, here = means.catalogue, means.here
@@ -37,7 +42,7 @@ async def crew(
     dispatcher = Dispatcher(means, system.door("validator", here))
     await system.spawn(ArtifactActor(artifacts), system.address("artifact", here))
     await system.spawn(Executor(dispatcher, tracing, artifacts), system.address("executor", here))
-    await system.spawn(Selector(tools, Keyword(), here), system.address("selector", here))
+    await system.spawn(Selector(tools, selector, here), system.address("selector", here))
     means.executor = system.door("executor", here)
     own = Dispatcher(means)  # its calls come from this very process: it looks at their arguments itself
     house = House(system.door("selector", here), means.executor, tools, tracing)

@@ -21,6 +21,14 @@ def is_tools(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes)
 
 
+def is_selector(value: Any) -> bool:
+    """Whether `value` is a selection strategy, whose bounds, if it names some, can be meant."""
+    if isinstance(value, type) or not isinstance(value, SelectionStrategy):
+        return False
+    return COUNT.fits(getattr(value, "most", 1)) and TRUTH.fits(getattr(value, "always", True))
+
+
+SELECTOR = Kind("an object with add, remove and select (and, if it likes, most and always)", is_selector)
 RATE = Kind("a text such as '10/s', '30/m', '5/10s' or '100/h'", TEXT.fits)
 
 TOOL = {
@@ -48,6 +56,7 @@ RUNTIME = {
     "policy": maybe(Kind("a Policy, such as Policy(Rule(deny='delete_*'))", lambda value: isinstance(value, Policy))),
     "taint": TRUTH,
     "audit_strict": TRUTH,
+    "selector": maybe(SELECTOR),
 }
 
 AGENT = {
@@ -55,8 +64,6 @@ AGENT = {
     "references": TRUTH,
     "eager": Kind("'read_only', 'all' or 'off'", lambda value: value in ("read_only", "all", "off")),
     "last_answer": TRUTH,
-    "selector": maybe(
-        Kind("an object with add, remove and select", lambda value: isinstance(value, SelectionStrategy))
-    ),
+    "selector": maybe(SELECTOR),
     "when_busy": Kind("'queue', 'refuse' or 'interrupt'", lambda value: value in ("queue", "refuse", "interrupt")),
 }

@@ -7,13 +7,14 @@ from typing import ClassVar
 
 import anyio
 
-from ..protocol.failures import ToolwireError
+from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import LoadTool, SelectTools, ToolsSelected
+from ..protocol.tools import ToolSpec
 from ..runtime.actor import Actor
-from ..runtime.border import log
+from ..runtime.border import log, shown
 from ..runtime.context import Context
 from .catalogue import Catalogue
-from .selectors.contract import SelectionStrategy
+from .selectors.contract import Among, SelectionStrategy
 
 LIMIT = 128
 """The most tools that a request of the largest provider takes."""
@@ -35,8 +36,52 @@ class Scope:
         self.everything = ToolsSelected(names, digest)
 
 
+class Guarded:
+    """A strategy, as the catalogue tells it of tools: what it raises then is kept, and raised when it is to select."""
+
+    def __init__(self, strategy: SelectionStrategy) -> None:
+        self.strategy = strategy
+        self._fault: Exception | None = None
+
+    def add(self, spec: ToolSpec) -> None:
+        """Tell of a tool."""
+        try:
+            self.strategy.add(spec)
+        except Exception as error:  # noqa: BLE001 - somebody's own code may raise anything, and the tool is there
+            self._fault = error
+
+    def remove(self, name: str) -> None:
+        """Tell that a tool is gone."""
+        try:
+            self.strategy.remove(name)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fault = error
+
+    def select(self, query: str, limit: int, among: Among | None) -> list[str]:
+        """What it selects. Raises ToolwireError for what it raises, or has raised, and for what is no list of names."""
+        if self._fault is not None:
+            raise ToolwireError(raised(self.strategy, self._fault, "was told of a tool")) from self._fault
+        try:
+            names = list(self.strategy.select(query, limit=limit, among=among))
+        except Exception as error:
+            raise ToolwireError(raised(self.strategy, error, "was to select")) from error
+        if not all(isinstance(name, str) for name in names):
+            said = f"the selector {type(self.strategy).__name__} gave {names!r:.200}, and not names of tools"
+            raise ToolwireError(failed("failed", said, by="selector"))
+        return names
+
+
+def raised(strategy: SelectionStrategy, error: Exception, when: str) -> Failure:
+    """That a strategy raised."""
+    said = f"the selector {type(strategy).__name__} raised when it {when}: {shown(error)}"
+    return failed("failed", said, by="selector")
+
+
 class Selector(Actor):
-    """Offers every tool in reach where they are few, and those that fit what was said where they are many."""
+    """Offers every tool in reach where they are few, and those that fit what was said where they are many.
+
+    `most` is how many are few, unless the strategy says so itself.
+    """
 
     hears = SelectTools
     limit: ClassVar[int | None] = None
@@ -45,9 +90,11 @@ class Selector(Actor):
         self.catalogue = catalogue
         self.instance = instance
         self.strategy = strategy
-        self.most = most
+        self.most: int = getattr(strategy, "most", most)
+        self.index = Guarded(strategy)
+        self._few = -1 if getattr(strategy, "always", False) else self.most
         self._scopes: OrderedDict[tuple[str, ...], Scope] = OrderedDict()
-        catalogue.tell(strategy)
+        catalogue.tell(self.index)
 
     async def receive(self, message: SelectTools, context: Context) -> ToolsSelected:
         """The names to offer, best first, and the digest of their specs. Lazy tools among them are loaded first."""
@@ -82,15 +129,16 @@ class Selector(Actor):
         scope = self._scopes.get(message.patterns)
         if scope is None or scope.version != self.catalogue.version:
             scope = self._scoped(message.patterns)
-        if len(scope.names) <= self.most:
+        if len(scope.names) <= self._few:
             return scope.everything
         among = None if len(scope.names) == len(self.catalogue) else scope.names.__contains__
         found: dict[str, None] = {}
         for name in message.used:
             if name in scope.names:
                 found[name] = None
-        for name in self.strategy.select(message.query, among=among, limit=self.most):
-            found[name] = None
+        for name in self.index.select(message.query, self.most, among):
+            if name in scope.names:
+                found[name] = None
         names = tuple(found)[: self.most]
         return ToolsSelected(names, self._digest(names))
 

@@ -47,7 +47,7 @@ from .middleware import Middleware
 from .models.contract import Model
 from .options import RUNTIME
 from .records import Records
-from .selectors.contract import SelectionStrategy
+from .selectors import Keyword, SelectionStrategy
 from .sending import encoded, encoded_all
 from .services import Services
 from .serving import Served
@@ -80,7 +80,8 @@ class Runtime:
     it one is drawn. `policy` is what calls made from here may do; with `taint` a person is asked before what can't be
     undone, once a turn has read what strangers may have written (docs/protection.md).
     `history` is of how many calls the records are kept here, `audit` where they are kept beside that; with
-    `audit_strict` a call begins only when its record has a place (docs/outcomes.md).
+    `audit_strict` a call begins only when its record has a place (docs/outcomes.md). `selector` chooses where many
+    tools are in reach, for agents that have none of their own.
 
     Raises ToolwireError, `unreachable`, where nobody listens at the url, `storage_failed` where no record can be kept,
     and ValueError for a url of no known kind.
@@ -106,6 +107,7 @@ class Runtime:
         audit_strict: bool = False,
         policy: Policy | None = None,
         taint: bool = True,
+        selector: SelectionStrategy | None = None,
     ) -> None:
         check("Runtime", {name: value for name, value in locals().items() if name in RUNTIME}, RUNTIME)
         self.url = url
@@ -119,6 +121,7 @@ class Runtime:
         self._means.customs = Customs(lenient, repair == "on")
         self._key = key_of(secret)
         self._policy = policy
+        self._selector = Keyword() if selector is None else selector
         self._directory: Directory | None = None
         self._services: Services
         self._conversations: Conversations
@@ -197,9 +200,8 @@ class Runtime:
             await directory.start()
         self._means.others = directory
         self.tools.tell(self._means.steps.cache)
-        self._dispatcher, self._desk, house = await crew(
-            system, self._means, self._policy, self.tracing, self._artifacts
-        )
+        parts = (self._policy, self.tracing, self._artifacts, self._selector)
+        self._dispatcher, self._desk, house = await crew(system, self._means, *parts)
         executor = self._means.executor
         workshop = self._workshop
         workshop.executor = executor

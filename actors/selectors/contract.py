@@ -6,6 +6,11 @@
   query while no tool comes or goes. It gives fewer, or none, where it finds no reason for more: what is offered then
   is decided by whoever asks.
 - No method waits, and none keeps the query.
+- Two attributes are looked for, and need not be there. `most` (128, what the largest provider takes) is how many tools
+  a model is offered: where no more are in reach all of them are, and nobody is asked, unless `always` is true. Tools
+  that the conversation has called stay on offer, before those that are selected.
+- Names that are not in reach are passed over. What a method raises ends the turn, as `failed`; tools are served all the
+  same.
 """
 
 from collections.abc import Callable

@@ -1,5 +1,8 @@
 """What every selection strategy promises, held by each."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +10,9 @@ from hypothesis import strategies as st
 from toolwire.actors.selectors import Keyword, SelectionStrategy
 from toolwire.protocol.tools import ToolSpec
 
-STRATEGIES: list[type[SelectionStrategy]] = [Keyword]
+EXAMPLE = runpy.run_path(str(Path(__file__).parents[3] / "examples" / "own_selector.py"))
+
+STRATEGIES: list[type[SelectionStrategy]] = [Keyword, EXAMPLE["Spelling"]]
 every_strategy = pytest.mark.parametrize("make", STRATEGIES)
 
 words = st.sampled_from(["weather", "city", "send", "mail", "stock", "price", "file", "read"])
