@@ -6,8 +6,10 @@ one result for each of its calls, in the order asked; no id of a call twice. Wha
 
 from collections import deque
 from collections.abc import Container, Sequence
+from operator import is_
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from .failures import Misuse, failed
@@ -19,6 +21,13 @@ MISSING = UserMessage("(what was said here is missing)")
 
 LOST = "what came of this call was not recorded"
 
+
+class _Item(Struct, frozen=True, gc=False):
+    id: str = ""
+
+
+_decode_item = msgspec.json.Decoder(_Item).decode
+
 Results = dict[int, ToolMessage]
 """The results of one answer, by the position of their call."""
 
@@ -28,12 +37,13 @@ def mended(messages: Sequence[HistoryMessage], code: str = "cancelled") -> Seque
 
     System messages move to the front. A result moves behind its call, the nearest one before it of its id; one without
     a call is dropped, as is a second one, and an answer without text and calls. A call without a result gets a failure
-    of that `code`, whose effect is "maybe". Where the id of a call is missing, or was used before, it gets another.
-    Raises Misuse for what is no message.
+    of that `code`, whose effect is "maybe". Where the id of a call is missing, or was used before, it gets another. A
+    provider's own block that was there before goes. Raises Misuse for what is no message.
     """
     results = _results(messages)
     ids = {call.id for message in messages if isinstance(message, AssistantMessage) for call in message.calls}
     used: set[str] = set()
+    items: set[tuple[str, str]] = set()
     system: list[HistoryMessage] = []
     made: list[HistoryMessage] = []
     for n, message in enumerate(messages):
@@ -45,12 +55,12 @@ def mended(messages: Sequence[HistoryMessage], code: str = "cancelled") -> Seque
             case AssistantMessage() if message.calls or message.text.strip():
                 if not made or isinstance(made[-1], AssistantMessage):
                     made.append(MISSING)
-                answer = _told_apart(message, used, ids)
+                answer = _without_doubles(_told_apart(message, used, ids), items)
                 made.append(answer)
                 found = results.get(n, {})
                 made += [_result(call, found.get(at), code) for at, call in enumerate(answer.calls)]
     made = [*system, *made]
-    same = len(made) == len(messages) and all(new is old for new, old in zip(made, messages, strict=True))
+    same = len(made) == len(messages) and all(map(is_, made, messages))
     return messages if same else made
 
 
@@ -100,10 +110,35 @@ def _told_apart(message: AssistantMessage, used: set[str], ids: Container[str]) 
         used.add(id_)
         new.setdefault(call.id, deque()).append(id_)
         calls.append(call if id_ == call.id else replace(call, id=id_))
-    if all(new is old for new, old in zip(calls, message.calls, strict=True)):
+    if all(map(is_, calls, message.calls)):
         return message
     opaque = tuple(_following(piece, new) for piece in message.opaque)
     return AssistantMessage(message.text, tuple(calls), opaque)
+
+
+def _without_doubles(message: AssistantMessage, items: set[tuple[str, str]]) -> AssistantMessage:
+    """`message` without blocks that have an id of their own and are among `items`: to these it adds those it keeps."""
+    pieces: list[Opaque] = []
+    for piece in message.opaque:
+        item = (piece.provider, _item_id(piece.raw))
+        if item[1] and item in items:
+            if piece.call or piece.text:
+                pieces.append(Opaque(piece.provider, "", piece.call, piece.text))
+        else:
+            items.add(item)
+            pieces.append(piece)
+    same = len(pieces) == len(message.opaque) and all(map(is_, pieces, message.opaque))
+    return message if same else AssistantMessage(message.text, message.calls, tuple(pieces))
+
+
+def _item_id(raw: str) -> str:
+    """The id of a provider's block, "" for none."""
+    if '"id"' not in raw:
+        return ""
+    try:
+        return _decode_item(raw).id
+    except (msgspec.DecodeError, RecursionError):
+        return ""
 
 
 def _following(piece: Opaque, new: dict[str, deque[str]]) -> Opaque:

@@ -84,13 +84,11 @@ async def test_what_is_no_history_is_refused_at_once() -> None:
 async def test_a_history_for_an_id_that_is_open_is_a_conflict() -> None:
     async with Runtime() as runtime:
         chat = await runtime.converse(model=scripted([]), id="c")
-        for again in (
-            lambda: runtime.converse(model=scripted([]), id="c", history=PAST),
-            lambda: chat.branch(id="c"),
-        ):
-            with pytest.raises(Misuse, match="is open") as raised:
-                await again()
-            assert raised.value.failure.code == "conflict"
+        with pytest.raises(Misuse, match="is open and has a history") as opened:
+            await runtime.converse(model=scripted([]), id="c", history=PAST)
+        with pytest.raises(Misuse, match="a branch needs an id of its own") as branched:
+            await chat.branch(id="c")
+    assert {opened.value.failure.code, branched.value.failure.code} == {"conflict"}
 
 
 async def test_a_branch_goes_its_own_way_with_the_same_tools_and_caller() -> None:

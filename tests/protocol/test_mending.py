@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strict.judge import FORMATS, objection_to
 from toolwire.protocol.failures import Misuse
 from toolwire.protocol.history import (
     AssistantMessage,
@@ -20,60 +20,54 @@ from toolwire.protocol.history import (
 )
 from toolwire.protocol.mending import MISSING, mended
 from toolwire.protocol.tools import ToolCall
+from toolwire.protocol.validity import invalid
 
 IDS = st.sampled_from(["", "a", "b", "a_2", "c:1"])
 NAMES = st.sampled_from(["add", "files.read"])
-CALLS = st.builds(ToolCall, IDS, NAMES, st.sampled_from(["{}", '{"a":1}', "torn {"]))
-OPAQUE = st.builds(Opaque, st.sampled_from(["openai", "anthropic"]), st.just('{"signature":"s"}'), IDS)
+CALLS = st.builds(ToolCall, IDS, NAMES, st.sampled_from(["{}", '{"a":1}', "torn {", "[1]"]))
+THOUGHTS = [
+    Opaque("openai", '{"reasoning_content":"so"}'),
+    Opaque("anthropic", '{"type":"thinking","thinking":"so","signature":"c2ln"}'),
+    *[
+        Opaque("openai_responses", f'{{"type":"reasoning","id":"rs_{n}","summary":[],"encrypted_content":"x"}}')
+        for n in range(3)
+    ],
+]
+OWN = {
+    "anthropic": '{"type":"tool_use","id":%s,"name":"add","input":{},"caller":{"type":"direct"}}',
+    "openai_responses": '{"type":"function_call","id":"fc_%s","call_id":%s,"name":"add","arguments":"{}"}',
+}
+"""How a provider wrote a call itself."""
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> AssistantMessage:
+    """An answer, perhaps with a thought, and with calls as its provider wrote them."""
+    calls = draw(st.lists(CALLS, max_size=3))
+    opaque = draw(st.lists(st.sampled_from(THOUGHTS), max_size=1))
+    provider = draw(st.sampled_from(["", *OWN]))
+    for call in calls if provider else ():
+        if call.id in {"a", "b"} and call.name == "add":
+            raw = OWN[provider].replace('"fc_%s"', f'"fc_{call.id}"').replace("%s", f'"{call.id}"')
+            opaque.append(Opaque(provider, raw, call.id))
+    return AssistantMessage(draw(st.sampled_from(["", " ", "text"])), tuple(calls), tuple(opaque))
+
+
 MESSAGES: st.SearchStrategy[list[HistoryMessage]] = st.lists(
     st.one_of(
         st.builds(SystemMessage, st.text(max_size=3)),
         st.builds(UserMessage, st.text(max_size=3)),
-        st.builds(
-            AssistantMessage,
-            st.sampled_from(["", " ", "text"]),
-            st.lists(CALLS, max_size=3).map(tuple),
-            st.lists(OPAQUE, max_size=2).map(tuple),
-        ),
-        st.builds(ToolMessage, IDS, NAMES, st.sampled_from(["1", '"text"', "no JSON"]), st.booleans()),
+        answers(),
+        st.builds(ToolMessage, IDS, NAMES, st.sampled_from(["1", '"text"', "no JSON", '""']), st.booleans()),
     ),
     max_size=12,
 )
 
 
 def wrong(messages: Sequence[HistoryMessage]) -> str:
-    """What the strictest provider would refuse `messages` for."""
-    rest = [message for message in messages if not isinstance(message, SystemMessage)]
-    if list(messages[len(messages) - len(rest) :]) != rest:
-        return "system messages stand among the others"
-    return wrong_order(rest) or wrong_ids(rest)
-
-
-def wrong_ids(messages: Sequence[HistoryMessage]) -> str:
-    answers = [message for message in messages if isinstance(message, AssistantMessage)]
-    ids = [call.id for message in answers for call in message.calls]
-    return "an id that is missing or used" if "" in ids or len(set(ids)) < len(ids) else ""
-
-
-def wrong_order(messages: Sequence[HistoryMessage]) -> str:
-    asked: list[ToolCall] = []
-    before: HistoryMessage | None = None
-    for message in messages:
-        if isinstance(message, ToolMessage):
-            if not asked or (message.id, message.name) != (asked[0].id, asked[0].name):
-                return "a result without its call, or out of order"
-            asked.pop(0)
-            msgspec.json.decode(message.content)
-        elif asked:
-            return "a call without its result"
-        if isinstance(message, AssistantMessage):
-            if not isinstance(before, UserMessage | ToolMessage):
-                return "an answer to nobody"
-            if not message.text.strip() and not message.calls:
-                return "an empty answer"
-            asked = list(message.calls)
-        before = message
-    return "a call without its result" if asked else ""
+    """What somebody would refuse `messages` for."""
+    found = (objection_to(name, messages) for name in FORMATS)
+    return invalid(messages) or next(filter(None, found), "")
 
 
 @given(MESSAGES)
@@ -83,8 +77,13 @@ def test_any_list_becomes_valid_and_then_stays_the_same_object(messages: list[Hi
     assert messages == before
     assert wrong(valid) == ""
     assert mended(valid) is valid
-    if wrong(messages) == "":
-        assert valid is messages
+
+
+@given(MESSAGES)
+def test_what_is_valid_by_our_own_rules_stays_the_same_object(messages: list[HistoryMessage]) -> None:
+    valid = list(mended(messages))
+    assert mended(valid) is valid
+    assert mended(History(valid)) == valid
 
 
 @given(MESSAGES)
