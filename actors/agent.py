@@ -1,7 +1,7 @@
 """An agent: a name for a model, what it is told, what it may call, and how far it may go."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
@@ -11,11 +11,9 @@ from ..protocol.offer import Eager
 from ..protocol.options import check
 from .models.contract import Model
 from .options import AGENT
+from .queueing import WhenBusy
 from .selectors.contract import SelectionStrategy
 from .tool import Tool
-
-WhenBusy = Literal["queue", "refuse", "interrupt"]
-"""What becomes of what is said while a turn runs."""
 
 
 class Agent(Struct, frozen=True):

@@ -13,7 +13,7 @@ from ..protocol.envelope import NO_BYTES
 from ..protocol.events import CallProgress, Event, Pending, ReasoningDelta, Reply, TextDelta, TurnFinished
 from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.history import History
-from ..protocol.messages import Answer, Decision, Resume, Rewind, Say
+from ..protocol.messages import Answer, Decision, Interrupt, Resume, Rewind, Say
 from ..protocol.options import is_count
 from ..protocol.telling import BEFORE_LAST
 from ..protocol.tools import ToolCall
@@ -60,7 +60,11 @@ class Chat:
         return f"<Chat {self.id} [messages: {len(self._conversation.history)}]>"
 
     async def say(self, text: str) -> Reply:
-        """Say `text`, and wait for the reply. Raises ToolwireError only for misuse, and in a closed runtime."""
+        """Say `text`, and wait for the reply.
+
+        Raises ToolwireError only for misuse, in a closed runtime, and, `conflict`, while another turn runs if the
+        conversation is `when_busy="refuse"`.
+        """
         ended = await self._context().ask(self.address, Say(text))
         return ended.reply
 
@@ -92,6 +96,14 @@ class Chat:
         if answered.running:
             return None
         return (await self._context().ask(self.address, Resume())).reply
+
+    async def interrupt(self) -> bool:
+        """End the turn that runs, and wait for its end. Whether there was one; else nothing happens.
+
+        Whoever said something, or follows the turn, gets its reply, `ended` as interrupted, or as it did in that very
+        moment. Those who wait to be heard are heard next. A turn that is paused is left, as when the user goes on.
+        """
+        return (await self._context().ask(self.address, Interrupt())).running
 
     def history(self) -> History:
         """What was said so far, as of now: later turns add nothing to it, and `rewind` takes nothing away."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ..protocol.cues import CHANGED, WAITED, Phase, Wait
 from ..protocol.envelope import Trail, encode
 from ..protocol.events import Pending
-from ..protocol.failures import ToolwireError, failed
+from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.history import HistoryMessage, SystemMessage
 from ..protocol.limits import DEFAULT_LIMITS, Limits
 from ..protocol.mending import going_on, system_of
@@ -24,6 +24,8 @@ from ..protocol.messages import (
     CloseBatch,
     Complete,
     Decision,
+    Interrupt,
+    Interrupted,
     Resume,
     Rewind,
     Rewound,
@@ -46,11 +48,14 @@ from .catalogue import Catalogue
 from .eager import EagerCalls
 from .executor import fitted
 from .numbered import Numbered
+from .queueing import Queueing, WhenBusy
 from .retelling import retold, specs_of
 from .running import Running
 
 OFTEN = 63
 """A mask of rounds: so often a turn that never suspends asks whether the loop should have a turn."""
+
+INTERRUPTED = failed("cancelled", "the turn was interrupted", "maybe", by="caller")
 
 
 class House:
@@ -78,9 +83,9 @@ class House:
 class Conversation(Actor):
     """One conversation. Its history is valid at every instant: each call in it has its result."""
 
-    hears = Say | Answer | Resume | Rewind
+    hears = Say | Answer | Resume | Interrupt | Rewind
     limit: ClassVar[int | None] = 1
-    urgent: ClassVar[tuple[type, ...]] = (Answer,)
+    urgent: ClassVar[tuple[type, ...]] = (Answer, Interrupt)
 
     __slots__ = (
         "_asks",
@@ -88,6 +93,7 @@ class Conversation(Actor):
         "_last",
         "_name",
         "_offer",
+        "_queueing",
         "_room",
         "_running",
         "_turn",
@@ -113,6 +119,7 @@ class Conversation(Actor):
         eager: Eager = "read_only",
         room: int | None = None,
         history: Sequence[HistoryMessage] = (),
+        when_busy: WhenBusy = "queue",
     ) -> None:
         system = instructed(system or system_of(history)) if references else system
         self._offer = Offer(
@@ -135,6 +142,7 @@ class Conversation(Actor):
         self._turn: Turn | None = None  # that runs, or is paused
         self._last: TurnEnded | None = None  # how the turn that was resumed last has ended
         self._running: Running | None = None
+        self._queueing = Queueing(when_busy) if when_busy != "queue" else None
 
     @property
     def pending(self) -> tuple[Pending, ...]:
@@ -147,24 +155,36 @@ class Conversation(Actor):
         return self._offer.history
 
     async def receive(
-        self, message: Say | Answer | Resume | Rewind, context: Context
-    ) -> TurnEnded | Answered | Rewound:
+        self, message: Say | Answer | Resume | Interrupt | Rewind, context: Context
+    ) -> TurnEnded | Answered | Interrupted | Rewound:
         """Run one turn to its end, or to where it waits for a person. However it ends, the history stays valid."""
-        turn = self._turn
         if isinstance(message, Say):
             turn = self._begun(message)
-            said: Say | None = message
-        elif isinstance(message, Answer):
+            if self._queueing is not None and self._queueing.overtaken(context):
+                self._turn = None
+                turn.start(message.text, message.blobs, message.tool_choice, message.output)
+                return turn.end("interrupted", failure=INTERRUPTED)
+            return await self._run(turn, message, context)
+        if isinstance(message, Answer):
             return await self._answer(message.decision, context)
-        elif isinstance(message, Rewind):
+        if isinstance(message, Interrupt):
+            return await self._interrupt()
+        if isinstance(message, Rewind):
             return self._rewound(message.length)
-        elif turn is None:
+        return await self._resumed(message, context)
+
+    async def _resumed(self, message: Resume, context: Context) -> TurnEnded:
+        """Let the turn that is paused go on; how it has ended, if another answer has let it go on to its end."""
+        if self._turn is None:
             if self._last is None:
                 raise ToolwireError(failed("invalid_confirmation", "no turn of this conversation is paused"))
             return self._last
-        else:
-            turn.events = message.events
-            said = None
+        self._turn.events = message.events
+        ended = self._last = await self._run(self._turn, None, context)
+        return ended
+
+    async def _run(self, turn: Turn, said: Say | None, context: Context) -> TurnEnded:
+        """Run a turn that begins, or goes on."""
         if context.depth > 1 and context.whose().tainted:  # asked by a tool, on behalf of another turn
             turn.tainted = True
         try:
@@ -172,11 +192,23 @@ class Conversation(Actor):
         finally:
             if turn.phase != Phase.PAUSED:
                 self._turn = None
-        if self._room is not None:
-            ended = self._carried(ended, self._room)
-        if said is None:
-            self._last = ended
-        return ended
+        return ended if self._room is None else self._carried(ended, self._room)
+
+    def turned_away(self, message: Any, context: Context) -> Failure | None:
+        """Whether what is said while a turn runs is refused."""
+        if self._queueing is None or not isinstance(message, Say):
+            return None
+        return self._queueing.came(context, self._running)
+
+    async def _interrupt(self) -> Interrupted:
+        """End the turn that runs, and wait for that; leave one that is paused."""
+        running, turn = self._running, self._turn
+        if running is not None:
+            running.interrupt()
+            await running.over()
+        elif turn is not None:
+            self._left()
+        return Interrupted(running=turn is not None)
 
     def _begun(self, message: Say) -> Turn:
         """A new turn; one that was paused is left."""
@@ -205,12 +237,16 @@ class Conversation(Actor):
         with running.scope as scope:
             running.begin()
             try:
-                if said is not None and system.breathless():
-                    await checkpoint()
+                if said is None:
+                    command = turn.step(WAITED)
+                else:
+                    command = turn.start(said.text, said.blobs, said.tool_choice, said.output)
+                    if system.breathless():
+                        await checkpoint()
                 if isinstance(turn, StreamedTurn) and turn.events:
                     async with EagerCalls(turn, context, self._asks[RunBatch]) as eager:
-                        return await self._turned(running, said, context, eager)
-                return await self._turned(running, said, context)
+                        return await self._turned(running, command, context, eager)
+                return await self._turned(running, command, context)
             except BaseException:
                 turn.close()
                 raise
@@ -218,6 +254,8 @@ class Conversation(Actor):
                 running.end()
                 self._running = None
         if scope.cancelled_caught:
+            if running.interrupted:
+                return turn.end("interrupted", failure=INTERRUPTED)
             failure = failed("timed_out", f"the turn took longer than {self._offer.seconds} s", "maybe", by="turn")
             return turn.end("time", failure=failure)
         raise AssertionError("a turn ends, is cancelled, or raises")
@@ -266,17 +304,14 @@ class Conversation(Actor):
         return ended if calls is reply.calls else TurnEnded(replace(reply, calls=calls))
 
     async def _turned(
-        self, running: Running, said: Say | None, context: Context, eager: EagerCalls | None = None
+        self, running: Running, command: Command, context: Context, eager: EagerCalls | None = None
     ) -> TurnEnded:
         """Say what the turn's table commands, and tell it what was answered, until it is over."""
         turn = running.turn
         hear = Numbered(context, turn, eager).hear if turn.events else None
         ask = context.ask if eager is None else eager.ask
         catalogue = self._house.catalogue
-        seen = catalogue.version if said is not None else None
-        command: Command = (
-            turn.step(WAITED) if said is None else turn.start(said.text, said.blobs, said.tool_choice, said.output)
-        )
+        seen = catalogue.version if type(command) is SelectTools else None
         while not isinstance(command, TurnEnded):
             heard: Heard
             if type(command) is Wait:
@@ -290,20 +325,28 @@ class Conversation(Actor):
                 if heard.code == "too_large" and type(command) is Complete and len(command.newer) > 1:
                     heard = SendAll(history=False, tools=False)  # one by one they may fit
             command = turn.step(heard)
+            if running.interrupted:
+                await running.heed(command)
             if turn.rounds & OFTEN == OFTEN and context.system.breathless():
                 await checkpoint()
             if catalogue.version != seen and type(command) is Complete and outdated(heard):
                 seen = catalogue.version
                 command = turn.step(CHANGED)
             elif type(heard) is SendAll and type(command) is Complete:
-                try:
-                    specs = specs_of(turn.names, catalogue, references=self._offer.references) if heard.tools else None
-                    command = await retold(command, specs, self._asks[Complete], context)
-                except ToolwireError as error:
-                    command = turn.step(error.failure)
+                command = await self._retold(turn, command, heard, context)
         if turn.phase == Phase.PAUSED:
             turn.seconds = running.left
         return command
+
+    async def _retold(self, turn: Turn, command: Complete, heard: SendAll, context: Context) -> Command:
+        """`command` with what the model lacks, once a long history is there."""
+        specs = None
+        if heard.tools:
+            specs = specs_of(turn.names, self._house.catalogue, references=self._offer.references)
+        try:
+            return await retold(command, specs, self._asks[Complete], context)
+        except ToolwireError as error:
+            return turn.step(error.failure)
 
 
 def outdated(heard: Heard) -> bool:

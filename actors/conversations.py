@@ -114,6 +114,7 @@ class Conversations:
             eager=agent.eager,
             room=room,
             history=history,
+            when_busy=agent.when_busy,
         )
         if self.kept is not None:
             self.kept.append(made)

@@ -1,9 +1,11 @@
-"""A turn while it runs: how much time it has, and what it waits for."""
+"""A turn while it runs: how much time it has, what it waits for, and who wants it to end."""
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from ..protocol.cues import Wait
-from ..protocol.turn import Turn
+from ..protocol.messages import TurnEnded
+from ..protocol.turn import Command, Turn
 from ..runtime.context import Context
 from ..runtime.deadline import NEVER
 
@@ -12,15 +14,17 @@ class Running:
     """The time of a turn: `seconds` in all, without those in which it waits for a person.
 
     `scope` is what it runs in, between `begin` and `end`. While a person is waited for, only whoever asked for the turn
-    may have a limit.
+    may have a limit. `interrupted` tells whose cancellation it was, once the scope was cancelled.
     """
 
-    __slots__ = ("_answered", "_context", "_outer", "_own", "scope", "turn")
+    __slots__ = ("_answered", "_context", "_outer", "_over", "_own", "interrupted", "scope", "turn")
 
     def __init__(self, turn: Turn, context: Context, seconds: float | None) -> None:
         self.turn = turn
         self._context = context
         self._answered: anyio.Event | None = None
+        self._over: anyio.Event | None = None  # where somebody waits for that
+        self.interrupted = False
         system = context.system
         self._outer = context.deadline
         self._own = NEVER if seconds is None else system.clock() + seconds  # if it never waited for a person
@@ -35,6 +39,25 @@ class Running:
     def end(self) -> None:
         """The turn is over, or paused."""
         self._context.system.alarms.unset(self.scope, self._context.deadline)
+        if self._over is not None:
+            self._over.set()
+
+    def interrupt(self) -> None:
+        """End the turn, unless its time has run out already. Whatever runs is cancelled, and waited for."""
+        if not self.scope.cancel_called:
+            self.interrupted = True
+            self.scope.cancel()
+
+    async def heed(self, command: Command) -> None:
+        """Go no further, where who was asked last did not heed the interruption. What has ended has."""
+        if not isinstance(command, TurnEnded):
+            await checkpoint_if_cancelled()
+
+    async def over(self) -> None:
+        """Wait for the end of the turn."""
+        if self._over is None:
+            self._over = anyio.Event()
+        await self._over.wait()
 
     @property
     def left(self) -> float:

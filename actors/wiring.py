@@ -29,7 +29,7 @@ from ..runtime.context import Context, outside, reached
 from ..runtime.system import ActorSystem
 from ..runtime.threads import Abandoned
 from ..runtime.tracing import Tracing
-from .agent import Agent, WhenBusy
+from .agent import Agent
 from .artifact_reader import read_whole
 from .artifacts import ROOM, Artifacts
 from .audit import Sink
@@ -46,6 +46,7 @@ from .means import CALL_SECONDS, Means
 from .middleware import Middleware
 from .models.contract import Model
 from .options import RUNTIME
+from .queueing import WhenBusy
 from .records import Records
 from .selectors import Keyword, SelectionStrategy
 from .sending import encoded, encoded_all

@@ -1,7 +1,7 @@
 """Shipped fakes: a clock that a test moves, an actor that answers as it is told, an ear at a subject.
 
-And `interruptions`, which cancels a piece of work at each point at which it can be. The bus for tests is `MemoryBus`,
-the model for tests is `toolwire.scripted`: both are products, and so are these.
+And `interruptions`, which cancels a piece of work, or does something beside it, at each point at which it can be. The
+bus for tests is `MemoryBus`, the model for tests is `toolwire.scripted`: both are products, and so are these.
 """
 
 import asyncio
@@ -111,26 +111,28 @@ async def interruptions(
     ended: Callable[[], Awaitable[None]],
     way: Way = "turn",
     most: int = 2_000,
+    act: Callable[[], Coroutine[Any, Any, Any]] | None = None,
 ) -> int:
     """Do the work again and again, cancelled at its first point, its second, …, until it comes through. How many.
 
-    After each time no task may be left that was not there before, and `ended` looks whether all else is as it should
-    be. Raises AssertionError where it is not, and if the work does not come through after `most` times.
+    With `act` that is done at the point, beside the work, which goes on to its own end. After each time no task may be
+    left that was not there before, and `ended` looks whether all else is as it should be. Raises AssertionError
+    where it is not, and if the work does not come through after `most` times.
     """
     for point in range(1, most):
         before = running()
-        reached = await WAYS[way](work, point)
+        reached = await (WAYS[way](work, point) if act is None else acted(work, point, way, act))
         for _ in range(SETTLED):
             if running() <= before:
                 break
             await checkpoint()
         left = [task for task in anyio.get_running_tasks() if task.id not in before]
         if left:
-            raise AssertionError(f"cancelled at point {point}, it leaves {left}")
+            raise AssertionError(f"{'cancelled' if act is None else 'disturbed'} at point {point}, it leaves {left}")
         try:
             await ended()
         except BaseException as error:
-            error.add_note(f"after it was cancelled at point {point}")
+            error.add_note(f"after it was {'cancelled' if act is None else 'disturbed'} at point {point}")
             raise
         if not reached:
             return point - 1
@@ -178,6 +180,27 @@ async def at_turn(work: Callable[[], Coroutine[Any, Any, Any]], point: int) -> b
             await work()
         beside.cancel_scope.cancel()
     return scope.cancel_called
+
+
+async def acted(
+    work: Callable[[], Coroutine[Any, Any, Any]], point: int, way: Way, act: Callable[[], Coroutine[Any, Any, Any]]
+) -> bool:
+    """Do `act` at that point of the work, which goes on. Whether there was one; both have ended then."""
+    begun = False
+
+    def begin() -> None:
+        nonlocal begun
+        begun = True
+        acting.start_soon(act)
+
+    async with anyio.create_task_group() as acting, anyio.create_task_group() as beside:
+        if way == "suspension":
+            await counted(work(), point, begin)
+        else:
+            beside.start_soon(after, point - 1, begin)
+            await work()
+        beside.cancel_scope.cancel()
+    return begun
 
 
 async def after(turns: int, act: Callable[[], object]) -> None:

@@ -82,6 +82,33 @@ async def test_work_is_cancelled_at_each_point_once(anyio_backend: str, way: Way
         assert {3, 4, 5} & set(reached[:-1])
 
 
+@pytest.mark.parametrize("way", ["suspension", "turn"])
+async def test_something_is_done_at_each_point_of_work_that_goes_on(anyio_backend: str, way: Way) -> None:
+    done: list[int] = []
+    at: list[int] = []
+    steps = 0
+
+    async def work() -> None:
+        nonlocal steps
+        steps = 0
+        for _ in range(3):
+            steps += 1
+            await checkpoint()
+        done.append(steps)
+
+    async def act() -> None:
+        at.append(steps)
+
+    async def ended() -> None:
+        pass
+
+    count = await interruptions(work, ended, way, act=act)
+    assert count == len(at) >= 2
+    assert set(at) <= {0, 1, 2, 3}
+    assert anyio_backend == "trio" or len(set(at)) > 1  # trio lets tasks run in any order
+    assert done == [3] * (count + 1)
+
+
 async def test_what_is_left_of_work_is_told() -> None:
     async with anyio.create_task_group() as elsewhere:
 
