@@ -93,12 +93,14 @@ class Conversations:
         self,
         name: str,
         agent: Agent,
-        asks: dict[type, str | Door],
+        asks: "Asks",
         patterns: tuple[str, ...],
         caller: Any,
         room: int | None = None,
         history: Sequence[HistoryMessage] = (),
     ) -> Conversation:
+        if agent.settings and asks.check is not None:
+            asks.check(agent.settings)
         made = Conversation(
             name,
             asks,
@@ -134,7 +136,7 @@ class Conversations:
     def _private(
         self,
         agent: Agent,
-        asks: dict[type, str | Door],
+        asks: "Asks",
         patterns: tuple[str, ...],
         caller: Any,
         history: Sequence[HistoryMessage],
@@ -182,6 +184,7 @@ class Conversations:
         else:
             await self.system.spawn(ModelActor(made), self.system.address("model", name))
             asks = Asks(self.house.asks(self.system.door("model", name)))
+        asks.check = getattr(made, "check", None)
         if isinstance(model, str):
             self._named.append(made)
         if isinstance(model, str) or "model" not in self.system.local:
@@ -256,11 +259,13 @@ class Selecting:
 class Asks(dict[type, "str | Door"]):
     """Whom conversations with one model ask. Of a class of its own, so that it can be held weakly.
 
-    With a `selector` of an agent's own, whoever else is asked stays as it was, and lasts as long.
+    With a `selector` of an agent's own, whoever else is asked stays as it was, and lasts as long. `check` raises Misuse
+    for settings that the model can't have; None where the model can't tell beforehand.
     """
 
     def __init__(self, asks: "dict[type, str | Door]", selector: Selecting | None = None) -> None:
         super().__init__(asks)
+        self.check: Callable[[dict[str, Any]], None] | None = getattr(asks, "check", None)
         if selector is not None:
             self[SelectTools] = selector.door
             self.held = (asks, selector)

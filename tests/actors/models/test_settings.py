@@ -312,10 +312,8 @@ def test_the_bytes_of_the_beginning_stay_as_they_are() -> None:
 
 def test_a_conversation_names_itself_to_openais_cache() -> None:
     for make in (openai, openai_responses):
-        keys = [
-            asked(make("m", **options), conversation="user@example.org").get("prompt_cache_key")
-            for options in ({"api_key": "k"}, {"base_url": ELSEWHERE}, {"base_url": ELSEWHERE, "cache": True})
-        ]
+        models = [make("m", api_key="k"), make("m", base_url=ELSEWHERE), make("m", base_url=ELSEWHERE, cache=True)]
+        keys = [asked(model, conversation="user@example.org").get("prompt_cache_key") for model in models]
         assert keys[0] == keys[2]
         assert keys[0] is not None
         assert (len(keys[0]), keys[1]) == (32, None)
