@@ -1,5 +1,6 @@
 """A model that speaks OpenAI's Chat Completions: OpenAI itself, vLLM, Ollama, llama.cpp, over the `openai` SDK."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -35,6 +36,8 @@ _WORDS = {
     "stop": "stop",
     "parallel_calls": "parallel_tool_calls",
 }
+# "'max_tokens' is not supported with this model": behind Azure or a gateway too, which may put its own name before.
+_REASONS = re.compile(r"(.*/)?(o[1-9]|gpt-[5-9])")
 _ABOUT_TOOLS = ("tool_choice", "parallel_tool_calls")  # refused in a request that offers no tools
 
 
@@ -66,8 +69,9 @@ class OpenAI(Hosted):
         given = chosen(settings, {*_WORDS, "max_tokens"}, "OpenAI's Chat Completions")
         fields: Json = {_WORDS[word]: value for word, value in given.items() if word in _WORDS}
         if "max_tokens" in given:
-            # Its newer models refuse the old word, and most relatives know no other.
-            fields["max_completion_tokens" if self.at_home else "max_tokens"] = given["max_tokens"]
+            # Its newer models refuse the old word, wherever they are; and most relatives know no other.
+            newer = self.at_home or _REASONS.match(self.model)
+            fields["max_completion_tokens" if newer else "max_tokens"] = given["max_tokens"]
         return {**fields, **given.get("extra", {})}
 
     def translation(self) -> Translation:

@@ -18,7 +18,7 @@ from strict.provider import Delivery, Failing, Provider, cut
 from strict.said import Said, call, said, searched, text, thought
 from strict.spoken import WIRES
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("few_authorities")]
 
 WEATHER: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}}
 SAYING: dict[str, Said] = {

@@ -33,7 +33,7 @@ class Chat:
     name = "openai"
     path = "/v1/chat/completions"
     base = "/v1"
-    done = "[DONE]"
+    thoughts = "reasoning_content"
 
     def __init__(self) -> None:
         self._numbers = count(1)
@@ -46,7 +46,7 @@ class Chat:
         if said.finish == "refused":
             message |= {"content": None, "refusal": words}
         if thoughts := [part.words for part in said.parts if isinstance(part, Thought)]:
-            message["reasoning_content"] = "".join(thoughts)
+            message[self.thoughts] = "".join(thoughts)
         called = [part for part in said.parts if isinstance(part, Called)]
         if called:
             message["tool_calls"] = [
@@ -81,11 +81,11 @@ class Chat:
 
         deltas = [chunk(delta) for delta in self._deltas(choice["message"])]
         tokens = event({**head, "choices": [], "usage": usage})
-        return [*deltas, chunk({}, choice["finish_reason"]), tokens, event(self.done)]
+        return [*deltas, chunk({}, choice["finish_reason"]), tokens, event("[DONE]")]
 
     def _deltas(self, message: Json) -> Iterator[Json]:
         yield {"role": "assistant", "content": "", "refusal": None}
-        for field in ("reasoning_content", "content", "refusal"):
+        for field in (self.thoughts, "content", "refusal"):
             if message.get(field):
                 yield from ({field: piece} for piece in pieces(message[field]))
         for index, call in enumerate(message.get("tool_calls", ())):
@@ -107,9 +107,10 @@ class Chat:
 class Ollama(Chat):
     """The same as Ollama speaks it: each call in one delta, and index 0 for all of them."""
 
+    thoughts = "reasoning"
+
     def _deltas(self, message: Json) -> Iterator[Json]:
-        for delta in super()._deltas({key: value for key, value in message.items() if key != "tool_calls"}):
-            yield {("reasoning" if key == "reasoning_content" else key): value for key, value in delta.items()}
+        yield from super()._deltas({key: value for key, value in message.items() if key != "tool_calls"})
         for call in message.get("tool_calls", ()):
             yield {"role": "assistant", "content": "", "tool_calls": [{"index": 0, **call}]}
 
