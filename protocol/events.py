@@ -5,6 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 from .failures import Failure
+from .history import Opaque
 from .tools import ToolCall, ToolResult
 
 
@@ -113,12 +114,15 @@ class CallFinished(Struct, frozen=True, tag_field="event", tag="call_finished", 
 class CallSpoken(Struct, frozen=True, tag_field="event", tag="call_spoken", gc=False):
     """The model has said all of a call, and may go on speaking. `position` counts the calls of its response from 0.
 
+    `opaque` are the blocks of the response since the call that was told before this one, with the place of this call,
+    if one of them is for the provider alone: if the response breaks off they go into the history with its calls.
     Told by a model to the conversation, which does not pass it on.
     """
 
     call: ToolCall
     position: int
     number: int = 0
+    opaque: tuple[Opaque, ...] = ()
 
 
 class ConfirmationWanted(Struct, frozen=True, tag_field="event", tag="confirmation_wanted", gc=False):

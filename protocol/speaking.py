@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from .events import CallSpoken
 from .failures import Failure, failed
+from .history import Opaque
 from .messages import AddCall
 from .tools import ToolCall
 
@@ -11,12 +12,13 @@ from .tools import ToolCall
 class Speaking:
     """The calls of one response that were handed over while the model spoke, in their order, and the text so far.
 
+    `opaque` are the blocks up to the last call, if one of them is for the provider alone.
     `held` are those that came before the first that may start. `repeated` are the positions of those handed over that
     were made too often. Once the response has ended, `rest` are the others of it, and `last` is how the turn ends after
     it, if it does.
     """
 
-    __slots__ = ("calls", "held", "last", "name", "repeated", "rest", "text")
+    __slots__ = ("calls", "held", "last", "name", "opaque", "repeated", "rest", "text")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -24,6 +26,7 @@ class Speaking:
         self.held: list[ToolCall] = []
         self.repeated: list[int] = []
         self.text: list[str] = []
+        self.opaque: tuple[Opaque, ...] = ()
         self.rest: list[AddCall] = []
         self.last: tuple[str, str, Failure | None] | None = None
 

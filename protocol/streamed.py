@@ -49,6 +49,8 @@ class StreamedTurn(Turn):
             speaking = self.speaking = self._begun()
         if speaking is None or not speaking.continues(spoken):
             return ()
+        if spoken.opaque:
+            speaking.opaque += spoken.opaque
         if self.phase == Phase.SPEAKING:
             return (self._add(speaking, spoken.call),)
         if self.phase != Phase.COMPLETING:
@@ -191,7 +193,7 @@ class StreamedTurn(Turn):
 
     def _write(self, text: str, speaking: Speaking) -> None:
         """Write a response that did not come to its end into the history."""
-        message = self.response.message = AssistantMessage(text, tuple(speaking.calls))
+        message = self.response.message = AssistantMessage(text, tuple(speaking.calls), speaking.opaque)
         self.called += len(message.calls)
 
     def _drop(self) -> None:

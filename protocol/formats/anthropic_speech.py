@@ -134,7 +134,9 @@ class Speech:
         self._taken = taken
         self._blocks: dict[int, _Spoken] = {}
         self._stopped: set[int] = set()
-        self._told: set[int] = set()
+        self._told: dict[int, str] = {}  # the ids of the calls that were told
+        self._since = -1  # the last block that was told with them
+        self._theirs = False
         self._used: set[str] = set()
         self._usage = _Tokens()
         self._finish = ""
@@ -154,6 +156,7 @@ class Speech:
                 self.hear_whole(_messages.decode(event.message))
             case "content_block_start":
                 spoken = self._blocks[event.index] = _Spoken(event.content_block.copy())
+                self._theirs = self._theirs or spoken.block.type not in _OURS
                 return spoken.beginning()
             case "content_block_delta" if event.index in self._blocks:
                 return self._blocks[event.index].hear(event.delta)
@@ -193,8 +196,8 @@ class Speech:
                 id_ = free_id(block.id, len(calls) + 1, used, self._taken, self._made_up)
                 calls.append(ToolCall(id_, self._names.get(block.name, block.name), spoken.arguments() or nothing))
                 pieces.append(Opaque(PROVIDER, raw if id_ == block.id else "", id_))
-            elif raw or spoken.text:
-                pieces.append(Opaque(PROVIDER, raw, text=len(spoken.text)))
+            else:
+                pieces += spoken.piece(raw)
         if finish in {"stop", "calls"}:
             finish = "calls" if calls else "stop"
         said = "".join(spoken.text for _, spoken in sorted(self._blocks.items()))
@@ -211,9 +214,23 @@ class Speech:
             if index not in self._stopped or not is_object(text):
                 break
             id_ = free_id(block.id, len(self._told) + 1, self._used, self._taken, self._made_up)
-            events.append(CallSpoken(ToolCall(id_, self._names.get(block.name, block.name), text), len(self._told)))
-            self._told.add(index)
+            call, position = ToolCall(id_, self._names.get(block.name, block.name), text), len(self._told)
+            self._told[index] = id_
+            events.append(CallSpoken(call, position, opaque=self._before(index) if self._theirs else ()))
         return events
+
+    def _before(self, index: int) -> tuple[Opaque, ...]:
+        """The blocks up to the call at `index` that were not told with calls before it."""
+        pieces: list[Opaque] = []
+        for n, spoken in sorted(self._blocks.items()):
+            if self._since < n <= index:
+                raw, id_ = spoken.raw(), self._told.get(n)
+                if id_ is None:
+                    pieces += spoken.piece(raw)
+                else:
+                    pieces.append(Opaque(PROVIDER, raw if id_ == spoken.block.id else "", id_))
+        self._since = index
+        return tuple(pieces)
 
     def _count(self, usage: _Tokens | None) -> None:
         """Take in tokens: those of a later event are of the whole message, and it may tell fewer kinds."""
@@ -275,6 +292,10 @@ class _Spoken:
             # Torn input can't stand in a history: what had begun is told without it.
             fields["input"] = _whole("".join(self._input)) or self.block.input
         return encode_json(fields).decode()
+
+    def piece(self, raw: str) -> list[Opaque]:
+        """Its place among the blocks of the answer, if it is no call; none if it says nothing."""
+        return [Opaque(PROVIDER, raw, text=len(self.text))] if raw or self.text else []
 
     def _ours(self) -> bool:
         fields = given({**msgspec.json.decode(self._begun), **self._fields})

@@ -109,6 +109,8 @@ class Speech:
         self._calls: list[ToolCall] = []
         self._pieces: list[Opaque] = []
         self._told = 0
+        self._sent = 0
+        self._theirs = False
         self._used: set[str] = set()
         self._usage = Usage()
         self._finish = ""
@@ -175,7 +177,16 @@ class Speech:
         if self._told != position or not (call.name and is_object(arguments)):
             return None
         self._told += 1
-        return CallSpoken(self._calls[position], position)
+        return CallSpoken(self._calls[position], position, opaque=self._since())
+
+    def _since(self) -> tuple[Opaque, ...]:
+        """The parts that were not told with calls before; none as long as our words say all."""
+        if not self._theirs:
+            self._theirs = any(piece.raw for piece in self._pieces)
+        if not self._theirs:
+            return ()
+        since, self._sent = self._pieces[self._sent :], len(self._pieces)
+        return tuple(since)
 
 
 def without_id(raw: str) -> bool:

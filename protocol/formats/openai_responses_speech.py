@@ -144,7 +144,9 @@ class Speech:
         self._pieces: dict[int, list[str]] = {}
         self._done: dict[int, tuple[Raw, Item]] = {}
         self._whole: dict[int, str] = {}
-        self._told: set[int] = set()
+        self._told: dict[int, str] = {}  # the ids of the calls that were told
+        self._since = -1  # the last item that was told with them
+        self._theirs = False
         self._used: set[str] = set()
         self._usage = Usage()
         self._finish = ""
@@ -165,7 +167,8 @@ class Speech:
             self.hear_whole(_responses.decode(event.response))
             self.over = True
         elif event.type == "response.output_item.added":
-            self._begun[index] = _item.decode(event.item)
+            item = self._begun[index] = _item.decode(event.item)
+            self._theirs = self._theirs or not item.ours
         elif event.type == "response.output_item.done":
             self._done[index] = event.item.copy(), _item.decode(event.item)
         elif event.type == "response.function_call_arguments.done" and isinstance(event.arguments, str):
@@ -236,9 +239,23 @@ class Speech:
             if not (item.name and is_object(text)):
                 break
             id_ = free_id(item.call_id or "", len(self._told) + 1, self._used, self._taken, self._made_up)
-            events.append(CallSpoken(ToolCall(id_, self._names.get(item.name, item.name), text), len(self._told)))
-            self._told.add(index)
+            call, position = ToolCall(id_, self._names.get(item.name, item.name), text), len(self._told)
+            self._told[index] = id_
+            events.append(CallSpoken(call, position, opaque=self._before(index) if self._theirs else ()))
         return events
+
+    def _before(self, index: int) -> tuple[Opaque, ...]:
+        """The items up to the call at `index` that were not told with calls before it. The call's own is not done."""
+        pieces: list[Opaque] = []
+        for n in sorted({*self._begun, *self._done}):
+            if self._since < n <= index:
+                raw, item = self._item_at(n)
+                if n in self._told:
+                    pieces.append(Opaque(PROVIDER, call=self._told[n]))
+                elif bytes(raw) or item.text:
+                    pieces.append(Opaque(PROVIDER, text_of(raw) if bytes(raw) else "", text=len(item.text)))
+        self._since = index
+        return tuple(pieces)
 
     def _hear_delta(self, kind: str, index: int, delta: str) -> list[News]:
         if kind in _REASONING:

@@ -148,7 +148,8 @@ class Speech:
                 return
             call = self._call(position, self._used)
             self._told.append(call)
-            events.append(CallSpoken(call, position))
+            beside = (opaque_fields(self._fields) if position == 0 else None, opaque_fields(spoken.fields, call.id))
+            events.append(CallSpoken(call, position, opaque=tuple(filter(None, beside))))
 
     def _call(self, position: int, used: set[str]) -> ToolCall:
         spoken = self._calls[position]

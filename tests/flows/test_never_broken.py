@@ -215,7 +215,7 @@ async def test_cancelled_at_every_point(
         assert room.texts == [each.text for each in ROUNDS]  # the last time it came through
 
 
-@pytest.mark.parametrize("eager", ["read_only"])
+@pytest.mark.parametrize("eager", ["read_only", "all"])
 @pytest.mark.parametrize("provider", FORMATS)
 async def test_left_after_each_event(memory: Any, provider: str, eager: str) -> None:
     house, voice = House(), Voice(provider, line, reasons=True)

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from toolwire.protocol.events import CallSpoken
 from toolwire.protocol.formats import anthropic_speech, gemini_speech, openai_responses_speech, openai_speech
-from toolwire.protocol.formats.contract import Hearing
+from toolwire.protocol.formats.contract import Format, Hearing
+from toolwire.protocol.history import AssistantMessage, Opaque
+from toolwire.protocol.spoken import format_named
 from toolwire.protocol.tools import ToolCall
+from voices import TELLING, Line
 
 Said = tuple[str, str, list[str]]
 """Id, name, and the arguments in pieces."""
@@ -242,3 +245,56 @@ def test_a_whole_answer_is_not_told_in_parts() -> None:
     speech = openai_speech.Speech()
     call = {"id": "a", "function": {"name": "f", "arguments": "{}"}}
     assert speech.hear({"choices": [{"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}) == []
+
+
+def foreign(provider: str, message: AssistantMessage) -> list[Any]:
+    """What stands in `message` for the provider alone, told to it: each with the id of the call before which it is."""
+    format_: Format = format_named(provider)
+    told = format_.history_to([message])
+    match provider:
+        case "anthropic":
+            return [block for each in told["messages"] for block in each["content"]]
+        case "gemini":
+            return [part for each in told["contents"] for part in each["parts"]]
+        case "openai_responses":  # an item is done only after its call is told: until then it has no id of its own
+            return [{key: item[key] for key in item if key not in {"id", "status"}} for item in told]
+    return list(told)
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["reasoning", "plain"])
+@pytest.mark.parametrize("provider", list(TELLING))
+def test_an_answer_that_breaks_off_after_a_call_keeps_what_its_provider_wants_back(
+    provider: str, kind: str, after: int
+) -> None:
+    said = [("look", {"n": n}) for n in range(3)]
+    events = TELLING[provider](Line("So:", said), 1, reasons=kind == "reasoning").events
+    speech = format_named(provider).speech()
+    calls: list[ToolCall] = []
+    opaque: tuple[Opaque, ...] = ()
+    for event in events:
+        for news in speech.hear(event):
+            if isinstance(news, CallSpoken) and len(calls) < after:
+                calls.append(news.call)
+                opaque += news.opaque
+    assert bool(opaque) == (kind == "reasoning")
+    broken = foreign(provider, AssistantMessage("So:", tuple(calls), opaque))
+    answer = speech.answer()
+    whole = foreign(provider, AssistantMessage(answer.text, answer.calls[:after], answer.opaque))
+    assert broken == whole
+
+
+def test_a_signature_that_comes_with_the_second_call_is_told_with_it() -> None:
+    speech = gemini_speech.Speech()
+    parts: list[dict[str, Any]] = [
+        {"text": "So:"},
+        {"functionCall": {"name": "look", "args": {}}},
+        {"functionCall": {"name": "look", "args": {}}, "thoughtSignature": "czE="},
+        {"functionCall": {"name": "look", "args": {"n": 1}}},
+    ]
+    told = [news for part in parts for news in speech.hear({"candidates": [{"content": {"parts": [part]}}]})]
+    first, second, third = [news for news in told if isinstance(news, CallSpoken)]
+    assert first.opaque == ()
+    answer = speech.answer()
+    message = AssistantMessage("So:", answer.calls, (*second.opaque, *third.opaque))
+    assert foreign("gemini", message) == foreign("gemini", AssistantMessage("So:", answer.calls, answer.opaque))
