@@ -237,7 +237,7 @@ def test_whatever_a_user_shows_is_told_or_named(spoken_here: Format, shown: list
     assert spoken_here.history_from(judged(spoken_here, "history", spoken_here.history_to(again)), {}) == again
 
 
-@pytest.mark.parametrize("name", set(FORMATS) - {"openai"})
+@pytest.mark.parametrize("name", sorted({*FORMATS} - {"openai"}))
 def test_what_stands_behind_a_url_is_told_by_it(name: str) -> None:
     format_ = format_named(name)
     content = msgspec.json.encode({"chart": Blob("image/png", url="https://x.y/z.png")}).decode()
