@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 BACKLOG = 1_024
 """Events that wait for a slow reader; from then on deltas and progress are merged, and no other event is lost."""
 
+PIECE = 64 * 1024
+"""Characters from which on a merged delta takes no more: each that joins it copies it."""
+
 NEAR = 128
 """How far back from the newest event a place to merge is looked for: about as many calls may report at once."""
 
@@ -254,13 +257,18 @@ class TurnStream:
         self._tell()
 
     def _merged(self, event: Event) -> bool:
-        """Let `event` join one that waits, so that numbers still rise. Only deltas and progress can be merged."""
+        """Let `event` join one that waits, so that numbers still rise. Only deltas and progress can be merged.
+
+        A delta does not pass what is no delta and no progress: what was said after a call is not told before it.
+        """
         waiting = self._waiting
         last = len(waiting) - 1
         for n in range(last, max(last - NEAR, -1), -1):
             other = waiting[n]
             if isinstance(event, TextDelta | ReasoningDelta):
-                if isinstance(other, type(event)):
+                if not isinstance(other, TextDelta | ReasoningDelta | CallProgress):
+                    return False
+                if isinstance(other, type(event)) and len(other.text) < PIECE:
                     waiting[n] = replace(other, text=other.text + event.text)
                     return True
             elif isinstance(event, CallProgress) and isinstance(other, CallProgress) and other.id == event.id:
