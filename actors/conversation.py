@@ -24,6 +24,8 @@ from ..protocol.messages import (
     CloseBatch,
     Complete,
     Decision,
+    Greet,
+    Greeted,
     Interrupt,
     Interrupted,
     Resume,
@@ -57,6 +59,9 @@ OFTEN = 63
 
 INTERRUPTED = failed("cancelled", "the turn was interrupted", "maybe", by="caller")
 
+OF_AGENT = ("_asks", "_name", "_offer", "agent")
+"""What changes where a conversation goes on with another agent."""
+
 
 class House:
     """Whom conversations ask, and what they share with the others of their process."""
@@ -83,15 +88,16 @@ class House:
 class Conversation(Actor):
     """One conversation. Its history is valid at every instant: each call in it has its result."""
 
-    hears = Say | Answer | Resume | Interrupt | Rewind
+    hears = Say | Answer | Resume | Interrupt | Rewind | Greet
     limit: ClassVar[int | None] = 1
-    urgent: ClassVar[tuple[type, ...]] = (Answer, Interrupt)
+    urgent: ClassVar[tuple[type, ...]] = (Answer, Interrupt, Greet)
 
     __slots__ = (
         "_asks",
         "_house",
         "_last",
         "_name",
+        "_next",
         "_offer",
         "_queueing",
         "_room",
@@ -143,6 +149,7 @@ class Conversation(Actor):
         self._last: TurnEnded | None = None  # how the turn that was resumed last has ended
         self._running: Running | None = None
         self._queueing = Queueing(when_busy) if when_busy != "queue" else None
+        self._next: Conversation | None = None
 
     @property
     def pending(self) -> tuple[Pending, ...]:
@@ -155,8 +162,8 @@ class Conversation(Actor):
         return self._offer.history
 
     async def receive(
-        self, message: Say | Answer | Resume | Interrupt | Rewind, context: Context
-    ) -> TurnEnded | Answered | Interrupted | Rewound:
+        self, message: Say | Answer | Resume | Interrupt | Rewind | Greet, context: Context
+    ) -> TurnEnded | Answered | Interrupted | Rewound | Greeted:
         """Run one turn to its end, or to where it waits for a person. However it ends, the history stays valid."""
         if isinstance(message, Say):
             turn = self._begun(message)
@@ -171,7 +178,7 @@ class Conversation(Actor):
             return await self._interrupt()
         if isinstance(message, Rewind):
             return self._rewound(message.length)
-        return await self._resumed(message, context)
+        return Greeted() if isinstance(message, Greet) else await self._resumed(message, context)
 
     async def _resumed(self, message: Resume, context: Context) -> TurnEnded:
         """Let the turn that is paused go on; how it has ended, if another answer has let it go on to its end."""
@@ -213,10 +220,32 @@ class Conversation(Actor):
     def _begun(self, message: Say) -> Turn:
         """A new turn; one that was paused is left."""
         self._left()
+        if self._next is not None:
+            self._become(self._next)
         name = f"{self._offer.conversation}.{next(self._turns)}"
         streamed = message.events and self._offer.eager != "off"
         turn = self._turn = (StreamedTurn if streamed else Turn)(self._offer, events=message.events, name=name)
         return turn
+
+    def follow(self, other: "Conversation") -> None:
+        """From the next turn on, be as `other`, to which nobody has spoken: its agent's, with what was said here."""
+        self._next = other
+
+    def speaks_for(self, agent: Agent) -> bool:
+        """Whether the next turn is this agent's."""
+        mine = self.agent if self._next is None else self._next.agent
+        return mine is agent or mine == agent
+
+    def _become(self, other: "Conversation") -> None:
+        before = self._offer
+        if other.agent.when_busy != self.agent.when_busy:
+            self._queueing = other._queueing  # noqa: SLF001 - of its own class
+        for name in OF_AGENT:
+            setattr(self, name, getattr(other, name))
+        said = (each for each in before.history if not isinstance(each, SystemMessage))
+        self._offer.history = [*self._offer.history, *said]
+        self._offer.used = before.used
+        self._next = None
 
     def _left(self) -> None:
         if self._turn is not None:  # one that is paused: none runs

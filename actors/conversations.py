@@ -11,10 +11,10 @@ from weakref import WeakValueDictionary, finalize, ref
 import anyio
 from msgspec import Raw
 
-from ..protocol.failures import Misuse, failed
+from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.history import HistoryMessage
 from ..protocol.limits import DEFAULT_LIMITS
-from ..protocol.messages import SelectTools
+from ..protocol.messages import Greet, SelectTools
 from ..protocol.telling import length_kept
 from ..protocol.tools import encode_json
 from ..runtime.context import Context, Door
@@ -31,6 +31,9 @@ from .selectors import SelectionStrategy
 from .services import Services
 from .tool import Tool
 
+GREETING = 1.0
+"""Seconds for somebody to say that a conversation is open. Where nobody hears at all, that is known at once."""
+
 LATELY = 64
 """Models and selectors given as objects that are kept although nobody converses with them at the moment."""
 
@@ -44,7 +47,7 @@ class Conversations:
         self.services = services
         self._outside = outside
         self._chats: dict[str, Chat] = {}
-        self._callers: dict[str, str] = {}
+        self._conversations: dict[str, Conversation] = {}  # of the chats
         self._models: dict[Any, Callable[[], Asks | None]] = {}
         self._named: list[Model] = []
         self._lately: deque[Asks | Selecting] = deque(maxlen=LATELY)
@@ -78,7 +81,9 @@ class Conversations:
                 if history:
                     said = f"the conversation {identity[:100]!r} is open and has a history: a new one needs another id"
                     raise Misuse(failed("conflict", said))
-                return self._resumed(identity, told(caller))
+                chat = self._resumed(identity, told(caller))
+                if self._conversations[identity].speaks_for(agent):
+                    return chat
             asks = await self._asks(agent.model)
             if agent.selector is not None:
                 asks = Asks(asks, await self._selector(agent.selector))
@@ -87,7 +92,10 @@ class Conversations:
                 return self._private(agent, asks, patterns, caller, history)
             room = self.system.largest("conversation") // 2
             conversation = self._new(identity, agent, asks, patterns, caller, room, history)
-            return await self._found(identity, conversation, told(caller))
+            if identity in self._chats:
+                self._conversations[identity].follow(conversation)
+                return self._chats[identity]
+            return await self._found(identity, conversation)
 
     def _new(
         self,
@@ -147,24 +155,38 @@ class Conversations:
         return Chat(name, self.system.private(conversation, name), self._outside, conversation, self._branching)
 
     def _resumed(self, name: str, caller: str) -> Chat:
-        if caller and caller != self._callers[name]:  # tools would run on behalf of whoever opened it
+        if caller and caller != self._conversations[name].caller:  # tools would run on behalf of whoever opened it
             raise Misuse(failed("conflict", f"the conversation {name[:100]!r} is open for another caller"))
         return self._chats[name]
 
-    async def _found(self, name: str, conversation: Conversation, caller: str) -> Chat:
-        """Put a named conversation where others find it."""
+    async def _found(self, name: str, conversation: Conversation) -> Chat:
+        """Put a named conversation where others find it. Raises Misuse, `conflict`, if it is open elsewhere."""
+        if self.services.directory is not None and await self._answers(name):
+            said = f"the conversation {name[:100]!r} is open in another process: there it goes on, or is closed"
+            raise Misuse(failed("conflict", said))
         ref = await self.system.spawn(conversation, self.system.address("conversation", name))
 
         async def close() -> None:
             if self._chats.get(name) is chat:
-                del self._chats[name], self._callers[name]
+                del self._chats[name], self._conversations[name]
             await ref.stop()
 
         chat = self._chats[name] = Chat(
             name, self.system.door("conversation", name), self._outside, conversation, self._branching, close
         )
-        self._callers[name] = caller
+        self._conversations[name] = conversation
         return chat
+
+    async def _answers(self, name: str) -> bool:
+        """Whether somebody else has the conversation of that name. Two who open it at the same instant don't see it."""
+        with anyio.move_on_after(GREETING):
+            try:
+                await self._outside().ask(self.system.address("conversation", name), Greet())
+            except ToolwireError as error:
+                return error.failure.code != "unreachable"
+            return True
+        said = f"whether the conversation {name[:100]!r} is open elsewhere was not said within {GREETING:g} s"
+        raise ToolwireError(failed("unreachable", said))
 
     async def _asks(self, model: str | Model) -> "Asks":
         """Whom a conversation with this model asks: the actor of the model is spawned when it is first needed.

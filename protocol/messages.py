@@ -106,6 +106,14 @@ class Rewind(Request[Rewound], frozen=True, tag="rewind", gc=False):
     length: int
 
 
+class Greeted(Message, frozen=True, tag="greeted", gc=False):
+    """Somebody is here."""
+
+
+class Greet(Request[Greeted], frozen=True, tag="greet", gc=False):
+    """To a conversation, at any time: is it open somewhere? Asked before it is opened elsewhere."""
+
+
 class ToolsSelected(Message, frozen=True, tag="tools_selected", gc=False):
     """The tools to offer, best first. `digest` names exactly this list of exactly these specs."""
 

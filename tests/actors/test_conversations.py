@@ -1,0 +1,195 @@
+"""Conversations with a name: opened once, gone on with, by another agent too; many of them, one turn each at a time."""
+
+import gc
+import weakref
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from toolwire import (
+    Agent,
+    AssistantMessage,
+    Chat,
+    Misuse,
+    ModelReply,
+    ModelRequest,
+    Runtime,
+    SystemMessage,
+    ToolwireError,
+    UserMessage,
+    scripted,
+    tool,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_another_agent_goes_on_from_its_next_turn_with_what_was_said() -> None:
+    first, second = scripted(["hello", "late"]), scripted(["bonjour"])
+    english, french = Agent("english", first, "Speak English."), Agent("french", second, "Speak French.")
+    async with Runtime() as runtime:
+        chat = await runtime.converse(english, id="c")
+        await chat.say("hi")
+        assert await runtime.converse(french, id="c") is chat
+        assert chat.history()[0] == SystemMessage("Speak English.")
+        assert (await chat.say("salut")).text == "bonjour"
+        assert chat.history() == [
+            SystemMessage("Speak French."),
+            UserMessage("hi"),
+            AssistantMessage("hello"),
+            UserMessage("salut"),
+            AssistantMessage("bonjour"),
+        ]
+        assert await runtime.converse(Agent("french", second, "Speak French."), id="c") is chat  # the same again
+        await runtime.converse(english, id="c")
+        assert (await chat.say("back")).text == "late"
+    assert list(second.requests[0].messages) == [SystemMessage("Speak French."), *chat.history()[1:4]]
+    assert list(first.requests[1].messages) == [SystemMessage("Speak English."), *chat.history()[1:6]]
+
+
+async def test_a_turn_that_runs_ends_with_the_agent_it_began_with() -> None:
+    go = anyio.Event()
+
+    async def slow(_request: ModelRequest) -> str:
+        await go.wait()
+        return "old"
+
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=scripted([slow]), system="old", id="c")
+        replies: list[str] = []
+
+        async def say(text: str) -> None:
+            replies.append((await chat.say(text)).text)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(say, "one")
+            await anyio.wait_all_tasks_blocked()
+            await runtime.converse(model=scripted(["new"]), system="new", id="c")
+            tasks.start_soon(say, "two")
+            await anyio.wait_all_tasks_blocked()
+            go.set()
+        assert replies == ["old", "new"]
+        assert [each.text for each in chat.history() if isinstance(each, UserMessage)] == ["one", "two"]
+        assert chat.history()[0] == SystemMessage("new")
+
+
+async def test_an_agent_without_a_system_leaves_none() -> None:
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=scripted([]), system="a pirate", id="c")
+        await runtime.converse(model=scripted(["good day"]), id="c")
+        await chat.say("hi")
+        assert chat.history() == [UserMessage("hi"), AssistantMessage("good day")]
+
+
+async def test_the_new_agent_says_what_becomes_of_who_comes_while_a_turn_runs() -> None:
+    go = anyio.Event()
+
+    async def slow(_request: ModelRequest) -> str:
+        await go.wait()
+        return "done"
+
+    async with Runtime() as runtime, anyio.create_task_group() as tasks:
+        chat = await runtime.converse(model=scripted(["hi"]), id="c")
+        await runtime.converse(model=scripted([slow]), id="c", when_busy="refuse")
+        tasks.start_soon(chat.say, "one")
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(ToolwireError, match="a turn of this conversation is running"):
+            await chat.say("two")
+        go.set()
+
+
+async def test_the_names_of_those_that_are_open() -> None:
+    async with Runtime() as runtime:
+        for name in ("a", "b"):
+            await runtime.converse(model=scripted([]), id=name)
+        private = await runtime.converse(model=scripted([]))
+        assert runtime.conversations == ("a", "b")
+        await (await runtime.converse(model=scripted([]), id="a")).close()
+        await private.close()
+        assert list(runtime.conversations) == ["b"]
+
+
+async def test_what_is_open_in_one_process_is_refused_in_another(nats_url: str) -> None:
+    async with Runtime(nats_url, namespace="greeted") as here, Runtime(nats_url, namespace="greeted") as there:
+        chat = await here.converse(model=scripted(["hi"]), id="c")
+        with pytest.raises(Misuse, match="open in another process") as raised:
+            await there.converse(model=scripted([]), id="c")
+        assert raised.value.failure.code == "conflict"
+        assert there.conversations == ()
+        assert (await chat.say("hello")).text == "hi"
+        await chat.close()
+        assert (await (await there.converse(model=scripted(["yes"]), id="c")).say("now?")).text == "yes"
+
+
+async def test_one_that_is_busy_elsewhere_is_open_all_the_same(nats_url: str) -> None:
+    go = anyio.Event()
+
+    async def slow(_request: ModelRequest) -> str:
+        await go.wait()
+        return "done"
+
+    async with Runtime(nats_url, namespace="busy") as here, Runtime(nats_url, namespace="busy") as there:
+        chat = await here.converse(model=scripted([slow]), id="c")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(chat.say, "hello")
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(Misuse, match="open in another process"):
+                await there.converse(model=scripted([]), id="c")
+            go.set()
+
+
+@tool(read_only=True)
+async def double(n: int) -> int:
+    """Twice n."""
+    return 2 * n
+
+
+class Echo:
+    """Says what it hears; `most` is how many turns of one conversation it was asked in at once."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, int] = {}
+        self.most = 0
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        open_ = self.asked[request.conversation] = self.asked.get(request.conversation, 0) + 1
+        self.most = max(self.most, open_)
+        await checkpoint()
+        self.asked[request.conversation] -= 1
+        last = request.messages[-1]
+        assert isinstance(last, UserMessage)
+        return ModelReply(last.text)
+
+
+async def test_a_thousand_at_once_each_have_one_turn_at_a_time_in_order() -> None:
+    model = Echo()
+    async with Runtime() as runtime:
+        chats = [await runtime.converse(model=model, id=f"c-{n}") for n in range(1_000)]
+
+        async def say(chat: Chat, text: str) -> None:
+            assert (await chat.say(text)).text == text
+
+        async with anyio.create_task_group() as tasks:
+            for text in ("1", "2", "3"):
+                for chat in chats:
+                    tasks.start_soon(say, chat, text)
+        assert len(runtime.conversations) == 1_000
+    assert model.most == 1
+    for chat in chats:
+        said = [each.text for each in chat.history() if isinstance(each, UserMessage | AssistantMessage)]
+        assert sorted(said[::2]) == ["1", "2", "3"]
+        assert said[::2] == said[1::2]
+
+
+@pytest.mark.parametrize("name", [None, "c"])
+async def test_a_conversation_that_nobody_holds_is_gone(name: str | None) -> None:
+    async with Runtime() as runtime:
+        await runtime.serve(double)
+        chat = await runtime.converse(model=scripted([("double", {"n": 2}), "4"]), id=name)
+        await chat.say("twice two?")
+        gone = weakref.ref(chat._conversation)
+        await chat.close()
+        del chat
+        gc.collect()
+        assert gone() is None
