@@ -31,7 +31,7 @@ from ...protocol.tools import encode_json
 from .contract import ModelEvent, ModelReply, ModelRequest
 from .settings import merged
 from .translated import Prefixes, Told, Translation
-from .wire import Wire, allowed
+from .wire import Wire, allowed, trust
 
 CONNECT = 10.0
 """Seconds for a connection: who does not answer in that time does not answer."""
@@ -84,6 +84,7 @@ class Hosted(ABC):
     ) -> None:
         allowed()
         self._sdk, self._http = self.wire.sdk()
+        trust(self._http)
         self.model = model
         self.base_url = self.wire.place_of(base_url)
         self._api_key = self.wire.key(api_key, self.base_url)
@@ -275,7 +276,7 @@ class Hosted(ABC):
                 base_url=self.base_url,
                 max_retries=0,  # who asks decides about trying again, within its own budget
                 # The SDK's own wrapper of it closes itself in whatever event loop runs when it is collected.
-                http_client=self._sdk.DefaultAsyncHttpxClient(),
+                http_client=self._sdk.DefaultAsyncHttpxClient(verify=trust(self._http)),
                 **self.options(),
             )
         return client

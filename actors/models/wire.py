@@ -1,6 +1,7 @@
 """What the interface of one provider differs in from another's, behind SDKs that are made alike."""
 
 import os
+from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -49,6 +50,12 @@ class Wire(NamedTuple):
             said = f"no key for {self.provider}: set {self.keys[0]}, or give api_key= or base_url="
             raise Misuse(failed("model_failed", said))
         return found
+
+
+@cache
+def trust(http: Any) -> Any:
+    """Whom to trust over TLS, read once for all models: 40 ms, which no event loop should stand still for."""
+    return http.create_ssl_context()
 
 
 def allowed() -> None:
