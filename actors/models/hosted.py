@@ -20,13 +20,13 @@ from anyio.lowlevel import current_token
 from msgspec import Raw
 from msgspec.structs import replace
 
-from ...protocol.events import TextDelta
+from ...protocol.events import CallSpoken, TextDelta
 from ...protocol.failures import Failure, Misuse, ToolwireError, failed
 from ...protocol.formats.contract import Answer, Hearing
 from ...protocol.formats.offered import Offers
 from ...protocol.formats.openai_failures import failure_from_openai
 from ...protocol.formats.sse import EventStream
-from ...protocol.history import AssistantMessage, HistoryMessage
+from ...protocol.history import AssistantMessage, HistoryMessage, Opaque
 from ...protocol.tools import encode_json
 from .contract import ModelEvent, ModelReply, ModelRequest
 from .settings import merged
@@ -197,9 +197,11 @@ class Hosted(ABC):
         if not finish:
             reason = "the provider's answer ended before the model had finished"
             raise ToolwireError(Failure("model_failed", reason, retryable=True))
-        if opaque:
-            opaque = tuple(replace(piece, maker=self.maker) for piece in opaque)
-        return ModelReply(text, calls, usage, finish, opaque, model)
+        return ModelReply(text, calls, usage, finish, self.made(opaque), model)
+
+    def made(self, opaque: tuple[Opaque, ...]) -> tuple[Opaque, ...]:
+        """What the provider said, as its own."""
+        return tuple([replace(piece, maker=self.maker) for piece in opaque])
 
     def failure(self, error: Exception) -> Failure:
         """What the SDK raised as what a model raises."""
@@ -334,7 +336,10 @@ class Events:
         speech = self._speech
         for data in self._events.feed(piece) if piece is not None else [_DONE]:
             if data != _DONE:
-                self._waiting.extend(speech.hear(data))
+                for news in speech.hear(data):
+                    if type(news) is CallSpoken and news.opaque:
+                        news = replace(news, opaque=self._model.made(news.opaque))  # noqa: PLW2901 - the same, as its own
+                    self._waiting.append(news)
                 if not speech.over:
                     continue
             self._over = True

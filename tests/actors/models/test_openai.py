@@ -172,8 +172,8 @@ async def test_a_stream_in_awkward_pieces(provider_of: Any, sse: Any, size: int,
         *deltas, reply = await heard(model, ModelRequest(ASKED, [WEATHER]))
     assert deltas[:3] == [ReasoningDelta("hm"), TextDelta("Grüße "), TextDelta("🌤!")]
     calls = (ToolCall("a", "get_weather", '{"city":"Orléans"}'), ToolCall("b", "now", "{}"))
-    assert deltas[3:] == [CallSpoken(each, position) for position, each in enumerate(calls)]
     opaque = (Opaque("openai", '{"reasoning_content":"hm"}', maker=model.maker),)
+    assert deltas[3:] == [CallSpoken(calls[0], 0, opaque=opaque), CallSpoken(calls[1], 1)]
     assert reply == ModelReply("Grüße 🌤!", calls, Usage(7, 3), "calls", opaque)
     assert provider.bodies[0]["stream_options"] == {"include_usage": True}
 
