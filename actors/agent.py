@@ -9,6 +9,7 @@ from ..protocol.failures import Misuse, failed
 from ..protocol.limits import LIMITS, Limits
 from ..protocol.offer import Eager
 from ..protocol.options import check
+from ..protocol.output import RETRIES, output_of
 from .models.contract import Model
 from .options import AGENT
 from .queueing import WhenBusy
@@ -23,10 +24,11 @@ class Agent(Struct, frozen=True):
     globs; without it, what the runtime serves, and `("*",)` for everything on the bus. `settings` are the
     provider's own (temperature, max_tokens, …). `references` lets one call of a response use another's result. `eager`
     says which calls may start while the model still speaks, in turns that are followed: those of `read_only` tools,
-    all, or none ("off"); see docs/streaming.md. `output` is a type that the answer has to be of. With `last_answer` the
-    last of its `rounds` is asked without tools, so that it is an answer. `memory` shortens what the model is told of a
-    long conversation. `selector` chooses among many tools. `when_busy` says what becomes of what is said while a turn
-    runs: it waits ("queue"), is refused, or interrupts the turn.
+    all, or none ("off"); see docs/streaming.md. `output` is a type that the answer has to be of, or its
+    JSON Schema; the model is asked again `output_retries` times for one that fits (docs/answers.md). With `last_answer`
+    the last of its `rounds` is asked without tools, so that it is an answer. `memory` shortens what the model is told
+    of a long conversation. `selector` chooses among many tools. `when_busy` says what becomes of what is said while a
+    turn runs: it waits ("queue"), is refused, or interrupts the turn.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Agent(Struct, frozen=True):
     memory: Any = None
     selector: SelectionStrategy | None = None
     when_busy: WhenBusy = "queue"
+    output_retries: int = RETRIES
 
     def __post_init__(self) -> None:
         """Raises Misuse for what can't be meant."""
@@ -59,8 +62,11 @@ class Agent(Struct, frozen=True):
             or self.last_answer is not False
             or self.selector is not None
             or self.when_busy != "queue"
+            or self.output_retries != RETRIES
         ):
             check(self._about, {name: getattr(self, name) for name in AGENT}, AGENT)
+        if self.output is not None:
+            output_of(self.output)  # refused here, where it is written
 
     @property
     def _about(self) -> str:

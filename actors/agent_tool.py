@@ -22,10 +22,10 @@ HOPS = 3
 """Requests from one agent to the next: to its conversation, to the executor, to the tool."""
 
 
-def agent_tool(agent: Agent, converse: Open) -> Tool[str]:
-    """`agent` as a tool that other agents may call."""
+def agent_tool(agent: Agent, converse: Open) -> Tool[Any]:
+    """`agent` as a tool that other agents may call. Its result is what it answers: text, or its `output`."""
 
-    async def ask(message: str, context: Context) -> str:
+    async def ask(message: str, context: Context) -> Any:
         if context.depth > DEEPEST * HOPS:
             said = (
                 f"{agent.name!r} was not asked: agents nest at most {DEEPEST} deep, and {asker(context)} is that deep"
@@ -42,14 +42,17 @@ def agent_tool(agent: Agent, converse: Open) -> Tool[str]:
             raise CallFailed(failed("failed", unconfirmed(agent.name, reply.pending), "maybe"))
         if reply.ended != "answered":
             raise CallFailed(reply.failure or Failure("failed", f"the agent ended without an answer: {reply.ended}"))
-        return reply.text
+        return reply.text if agent.output is None else reply.output
 
     def asker(context: Context) -> str:
         name = context.whose().agent
         return repr(name) if name else f"the conversation of call {context.call_id!r}"
 
     description = agent.system.split("\n\n")[0][:500]
-    return tool(name=agent.name, description=f"Ask the agent {agent.name}. {description}".strip())(ask)
+    schema = agent.output if isinstance(agent.output, dict) else None
+    ask.__annotations__["return"] = Any if schema is not None else str if agent.output is None else agent.output
+    made = tool(name=agent.name, description=f"Ask the agent {agent.name}. {description}".strip())(ask)
+    return made if schema is None else made.promising(schema)
 
 
 def unconfirmed(name: str, pending: tuple[Pending, ...]) -> str:

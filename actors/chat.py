@@ -1,20 +1,25 @@
 """A conversation as the application holds it: say something, or follow a turn while it runs."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import anyio
 from anyio.lowlevel import checkpoint
+from msgspec import ValidationError
 from msgspec.structs import replace
 
+from ..protocol.agreement import Schema
+from ..protocol.blob import Blob
 from ..protocol.envelope import NO_BYTES
 from ..protocol.events import CallProgress, Event, Pending, ReasoningDelta, Reply, TextDelta, TurnFinished
 from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.history import History
 from ..protocol.messages import Answer, Decision, Interrupt, Resume, Rewind, Say
 from ..protocol.options import is_count
+from ..protocol.output import Output, output_of
+from ..protocol.said import meant
 from ..protocol.telling import BEFORE_LAST
 from ..protocol.tools import ToolCall
 from ..runtime.border import is_cancellation
@@ -23,6 +28,10 @@ from .conversation import Conversation
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
+
+T = TypeVar("T")
+Words = str | Sequence[str | Blob]
+"""What is said: a text, or texts and blobs in their order."""
 
 BACKLOG = 1_024
 """Events that wait for a slow reader; from then on deltas and progress are merged, and no other event is lost."""
@@ -62,18 +71,40 @@ class Chat:
     def __repr__(self) -> str:
         return f"<Chat {self.id} [messages: {len(self._conversation.history)}]>"
 
-    async def say(self, text: str) -> Reply:
-        """Say `text`, and wait for the reply.
+    @overload
+    async def say(self, text: Words, *blobs: Blob) -> Reply: ...
+    @overload
+    async def say(self, text: Words, *blobs: Blob, output: type[T]) -> Reply[T]: ...
+    @overload
+    async def say(self, text: Words, *blobs: Blob, output: Any) -> Reply: ...
+    async def say(self, text: Words, *blobs: Blob, output: Any = None) -> Reply:
+        """Say `text`, show `blobs` with it, and wait for the reply.
 
-        Raises ToolwireError only for misuse, in a closed runtime, and, `conflict`, while another turn runs if the
+        Blobs may also stand between texts: `say(["Compare", one, "with", other])`. `output` is a type that the answer
+        of this turn has to be of, or a JSON Schema; without it, that of the agent holds (docs/answers.md). Raises
+        ToolwireError only for misuse, in a closed runtime, and, `conflict`, while another turn runs if the
         conversation is `when_busy="refuse"`.
         """
-        ended = await self._context().ask(self.address, Say(text))
-        return ended.reply
+        wanted = self._conversation.output if output is None else self._expect(output)
+        schema = None if output is None or wanted is None else wanted.schema
+        said = Say(text) if type(text) is str and not blobs and schema is None else spoken(text, blobs, schema)
+        reply = (await self._context().ask(self.address, said)).reply
+        return reply if wanted is None else typed(reply, wanted)
 
-    def stream(self, text: str) -> "TurnStream":
-        """Say `text`, and follow the turn: `async with chat.stream(…) as events: async for event in events: …`."""
-        return TurnStream(self._context(), self.address, text)
+    def stream(self, text: Words, *blobs: Blob, output: Any = None) -> "TurnStream":
+        """Say `text`, and follow the turn: `async with chat.stream(…) as events: async for event in events: …`.
+
+        An answer that does not fit `output` is told like any other, and so is the one that comes in its place.
+        """
+        wanted = self._conversation.output if output is None else self._expect(output)
+        schema = None if output is None or wanted is None else wanted.schema
+        return TurnStream(self._context(), self.address, spoken(text, blobs, schema, events=True), wanted)
+
+    def _expect(self, kind: Any) -> Output:
+        """What answers have to be for `kind`, told to the conversation too. Raises Misuse for what has no schema."""
+        output = output_of(kind)
+        self._conversation.expect(output)
+        return output
 
     @property
     def pending(self) -> tuple[Pending, ...]:
@@ -98,7 +129,9 @@ class Chat:
         answered = await self._context().ask(self.address, Answer(decision))
         if answered.running:
             return None
-        return (await self._context().ask(self.address, Resume())).reply
+        wanted = self._conversation.wanted
+        reply = (await self._context().ask(self.address, Resume())).reply
+        return reply if wanted is None else typed(reply, wanted)
 
     async def interrupt(self) -> bool:
         """End the turn that runs, and wait for its end. Whether there was one; else nothing happens.
@@ -148,6 +181,23 @@ def counted(what: str, messages: int) -> int:
     return messages
 
 
+def spoken(text: Words, blobs: Sequence[Blob], schema: Schema | None, *, events: bool = False) -> Say:
+    """What is said. Raises Misuse for what can't be."""
+    said = meant(text, blobs)
+    return Say(said.text, events, said.blobs, output=schema, places=said.places)
+
+
+def typed(reply: Reply, wanted: Output) -> Reply:
+    """`reply` with what was answered as the type that was asked for."""
+    if reply.output is None:
+        return reply
+    try:
+        return replace(reply, output=wanted.typed(reply.output))
+    except (ValidationError, ValueError, TypeError) as error:  # whoever drives the turn knows the schema alone
+        failure = failed("invalid_output", f"the answer is not of the type that was asked for: {error}", errors=[])
+        return replace(reply, ended="failed", failure=failure, output=None)
+
+
 def token_of(pending: Pending | str) -> str:
     """The token of what waits. Raises Misuse for what is neither."""
     if isinstance(pending, str):
@@ -182,10 +232,11 @@ class TurnStream:
     Leaving the block cancels the turn, and waits for its end.
     """
 
-    def __init__(self, context: Context, address: str | Door, text: str) -> None:
+    def __init__(self, context: Context, address: str | Door, said: Say, wanted: Output | None = None) -> None:
         self._context = context
         self._address = address
-        self._text = text
+        self._said = said
+        self._wanted = wanted
         self._waiting: deque[Event] = deque()
         self._news: anyio.Event | None = None  # while somebody waits for an event
         self._over = False
@@ -240,9 +291,11 @@ class TurnStream:
 
     async def _run(self) -> None:
         try:
-            ended = await self._context.ask(self._address, Say(self._text, events=True), hear=self._hear)
+            reply = (await self._context.ask(self._address, self._said, hear=self._hear)).reply
+            if self._wanted is not None:
+                reply = typed(reply, self._wanted)
             self._told_end = True
-            self._hear(TurnFinished(ended.reply, self._number + 1))
+            self._hear(TurnFinished(reply, self._number + 1))
         except ToolwireError as error:
             self._error = error
         finally:

@@ -38,6 +38,7 @@ from ..protocol.messages import (
     TurnEnded,
 )
 from ..protocol.offer import Eager, Offer
+from ..protocol.output import Output, Outputs
 from ..protocol.referring import instructed
 from ..protocol.streamed import StreamedTurn
 from ..protocol.telling import length_kept
@@ -53,6 +54,7 @@ from .numbered import Numbered
 from .queueing import Queueing, WhenBusy
 from .retelling import retold, specs_of
 from .running import Running
+from .validator import be_ready
 
 OFTEN = 63
 """A mask of rounds: so often a turn that never suspends asks whether the loop should have a turn."""
@@ -106,6 +108,7 @@ class Conversation(Actor):
         "_turns",
         "agent",
         "caller",
+        "output",
     )
 
     def __init__(
@@ -126,6 +129,7 @@ class Conversation(Actor):
         room: int | None = None,
         history: Sequence[HistoryMessage] = (),
         when_busy: WhenBusy = "queue",
+        outputs: Outputs | None = None,
     ) -> None:
         system = instructed(system or system_of(history)) if references else system
         self._offer = Offer(
@@ -138,6 +142,8 @@ class Conversation(Actor):
             eager=eager,
             read_only=house.catalogue.only_reads,
         )
+        self._offer.outputs = outputs
+        self.output = None if outputs is None else outputs.default
         self._asks = asks
         self._house = house
         self.agent = agent
@@ -150,6 +156,20 @@ class Conversation(Actor):
         self._running: Running | None = None
         self._queueing = Queueing(when_busy) if when_busy != "queue" else None
         self._next: Conversation | None = None
+
+    def expect(self, output: Output) -> None:
+        """Answers may be asked for by the schema of `output`: then they are to be of its type as well."""
+        be_ready()
+        if self._offer.outputs is None:
+            self._offer.outputs = Outputs()
+        self._offer.outputs.add(output)
+        if self._next is not None:
+            self._next.expect(output)
+
+    @property
+    def wanted(self) -> Output | None:
+        """What the answer of the turn that runs, or is paused, has to be."""
+        return None if self._turn is None or self._turn.wanted is None else self._turn.wanted.output
 
     @property
     def pending(self) -> tuple[Pending, ...]:
@@ -169,7 +189,7 @@ class Conversation(Actor):
             turn = self._begun(message)
             if self._queueing is not None and self._queueing.overtaken(context):
                 self._turn = None
-                turn.start(message.text, message.blobs, message.tool_choice, message.output)
+                turn.start(message.text, message.blobs, message.tool_choice, message.output, message.places)
                 return turn.end("interrupted", failure=INTERRUPTED)
             return await self._run(turn, message, context)
         if isinstance(message, Answer):
@@ -230,6 +250,7 @@ class Conversation(Actor):
     def follow(self, other: "Conversation") -> None:
         """From the next turn on, be as `other`, to which nobody has spoken: its agent's, with what was said here."""
         self._next = other
+        self.output = other.output
 
     def speaks_for(self, agent: Agent) -> bool:
         """Whether the next turn is this agent's."""
@@ -269,7 +290,7 @@ class Conversation(Actor):
                 if said is None:
                     command = turn.step(WAITED)
                 else:
-                    command = turn.start(said.text, said.blobs, said.tool_choice, said.output)
+                    command = turn.start(said.text, said.blobs, said.tool_choice, said.output, said.places)
                     if system.breathless():
                         await checkpoint()
                 if isinstance(turn, StreamedTurn) and turn.events:

@@ -15,6 +15,7 @@ from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.history import HistoryMessage
 from ..protocol.limits import DEFAULT_LIMITS
 from ..protocol.messages import Greet, SelectTools
+from ..protocol.output import RETRIES, Outputs, output_of
 from ..protocol.telling import length_kept
 from ..protocol.tools import encode_json
 from ..runtime.context import Context, Door
@@ -30,6 +31,7 @@ from .selector import Selector
 from .selectors import SelectionStrategy
 from .services import Services
 from .tool import Tool
+from .validator import be_ready
 
 GREETING = 1.0
 """Seconds for somebody to say that a conversation is open. Where nobody hears at all, that is known at once."""
@@ -53,7 +55,7 @@ class Conversations:
         self._lately: deque[Asks | Selecting] = deque(maxlen=LATELY)
         self._selectors: WeakValueDictionary[int, Selecting] = WeakValueDictionary()
         self._found_by_all: list[Selecting] = []
-        self._agents: dict[int, tuple[Agent, Tool[str]]] = {}
+        self._agents: dict[int, tuple[Agent, Tool[Any]]] = {}
         self._numbers = count(1)
         self._branching = self.branched  # one for all chats
         self._preparing = anyio.Lock(fast_acquire=True)
@@ -125,6 +127,7 @@ class Conversations:
             room=room,
             history=history,
             when_busy=agent.when_busy,
+            outputs=outputs_of(agent),
         )
         if self.kept is not None:
             self.kept.append(made)
@@ -296,6 +299,14 @@ class Asks(dict[type, "str | Door"]):
 def kept(asks: Asks, _model: object) -> Asks:
     """`asks`; the model is held, so that its id stays its own."""
     return asks
+
+
+def outputs_of(agent: Agent) -> Outputs | None:
+    """What the answers of an agent have to be; None where nobody asks."""
+    if agent.output is None:
+        return None if agent.output_retries == RETRIES else Outputs(None, agent.output_retries)
+    be_ready()
+    return Outputs(output_of(agent.output), agent.output_retries)
 
 
 def told(caller: Any) -> str:

@@ -65,5 +65,6 @@ AGENT = {
     "eager": Kind("'read_only', 'all' or 'off'", lambda value: value in ("read_only", "all", "off")),
     "last_answer": TRUTH,
     "selector": maybe(SELECTOR),
+    "output_retries": COUNT_OR_0,
     "when_busy": Kind("'queue', 'refuse' or 'interrupt'", lambda value: value in ("queue", "refuse", "interrupt")),
 }

@@ -182,6 +182,10 @@ class Tool(Generic[T_co]):
         """The same tool, whose arguments `parameters`, a JSON Schema, describe: stricter than its function may be."""
         return self._remade(self.function, msgspec.structs.replace(self.spec, parameters=parameters))
 
+    def promising(self, returns: dict[str, Any]) -> "Tool[T_co]":
+        """The same tool, whose results `returns`, a JSON Schema, describes."""
+        return self._remade(self.function, msgspec.structs.replace(self.spec, returns=returns))
+
     def _remade(self, function: Callable[..., Any], spec: ToolSpec) -> "Tool[T_co]":
         return Tool(
             function,

@@ -369,6 +369,7 @@ class Runtime:
         selector: SelectionStrategy | None = None,
         when_busy: WhenBusy = "queue",
         history: Sequence[HistoryMessage] = (),
+        output_retries: int = 2,
     ) -> Chat:
         """Open a conversation, or go on with the one of that `id`.
 
@@ -384,7 +385,7 @@ class Runtime:
         if agent is None:
             if model is None:
                 raise Misuse(failed("invalid_call", "a conversation needs an agent, or a model"))
-            rest = (references, eager, output, last_answer, memory, selector, when_busy)
+            rest = (references, eager, output, last_answer, memory, selector, when_busy, output_retries)
             agent = Agent("", model, system, tools, limits or {}, settings or {}, *rest)
         with reached:
             return await self._conversations.open(agent, id, caller, history)

@@ -1,12 +1,21 @@
 """What a turn says while it runs, in order and numbered. `msgspec.json.encode(event)` is an event's JSON."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from msgspec import Struct
 
 from .failures import Failure
 from .history import Opaque
 from .tools import ToolCall, ToolResult
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    O_co = TypeVar("O_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    O_co = TypeVar("O_co", covariant=True)
 
 
 class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -47,13 +56,14 @@ class Pending(Struct, frozen=True, omit_defaults=True, gc=False):
     seconds: float = 0.0
 
 
-class Reply(Struct, frozen=True, omit_defaults=True, gc=False):
+class Reply(Struct, Generic[O_co], frozen=True, omit_defaults=True, gc=False):
     """How a turn ended.
 
     `ended` is one of: answered, rounds, calls, tokens, cost, time, interrupted, refused, filtered, failed, paused.
     `calls` holds the result of each call of the turn, in the order asked; `failure` says why a turn did not end
     well. `rounds` counts how often the model was asked. `pending` are calls of a paused turn that wait for a person.
-    `output` is what the answer says, where the turn asked for an answer of a type.
+    `output` is what the answer says, where the turn asked for an answer of a type, and got it: plain JSON on the wire,
+    of that type where a Chat gives it.
     """
 
     text: str
@@ -63,7 +73,7 @@ class Reply(Struct, frozen=True, omit_defaults=True, gc=False):
     rounds: int = 0
     failure: Failure | None = None
     pending: tuple[Pending, ...] = ()
-    output: Any = None
+    output: O_co | None = None
 
 
 class TextDelta(Struct, frozen=True, tag_field="event", tag="text", gc=False):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from .events import Usage
 from .history import HistoryMessage
 from .limits import CONFIRM_WITHIN, DEFAULT_LIMITS, METERED, Limits
+from .output import Outputs, Wanted
 
 Eager = Literal["read_only", "all", "off"]
 """Which calls may start while the model still speaks: those of `read_only` tools, all, or none."""
@@ -20,7 +21,8 @@ def nobody(_name: str) -> bool:
 class Offer:
     """What a conversation brings to each of its turns, and what stays from one to the next.
 
-    `read_only` says of a tool, by name, that it is known to change nothing.
+    `read_only` says of a tool, by name, that it is known to change nothing. `outputs` are made when answers are first
+    asked to be of a type.
     """
 
     __slots__ = (
@@ -33,6 +35,7 @@ class Offer:
         "known",
         "limits",
         "metered",
+        "outputs",
         "patterns",
         "read_only",
         "references",
@@ -63,6 +66,7 @@ class Offer:
         self.references = references
         self.eager: Eager = eager
         self.read_only = read_only
+        self.outputs: Outputs | None = None
         self.known = 0
         self.used: dict[str, None] = {}
         self.rounds = limits.get("rounds", math.inf)
@@ -72,6 +76,12 @@ class Offer:
         self.same_call = limits.get("same_call", math.inf)
         self.confirm_within = limits.get("confirm_within", CONFIRM_WITHIN)
         self.metered = not METERED.isdisjoint(limits)
+
+    def wanted(self, schema: dict[str, Any] | None) -> Wanted | None:
+        """The output that a turn wants, see `Outputs.wanted`."""
+        if self.outputs is None:
+            self.outputs = Outputs()
+        return self.outputs.wanted(schema)
 
     def spent(self, rounds: int, called: int, usage: Usage) -> str | None:
         """Which limit a turn has reached that asked the model so often, and made and used so much: how it ends."""

@@ -35,9 +35,11 @@ from .messages import (
     TurnEnded,
 )
 from .offer import Offer
+from .output import Wanted
 from .questions import Questions, left, question
 from .repeats import Repeats
 from .response import Response
+from .said import too_large
 from .tools import ToolCall, ToolResult
 
 NOTHING = Usage()
@@ -78,6 +80,7 @@ class Turn(Asking):
         "tool_choice",
         "usage",
         "waited",
+        "wanted",
     )
 
     names: tuple[str, ...]
@@ -94,6 +97,7 @@ class Turn(Asking):
         self.text = ""
         self.tool_choice = "auto"
         self.output: dict[str, Any] | None = None
+        self.wanted: Wanted | None = None
         self.phase = Phase.ENDED
         self.digest = ""
         self.rounds = 0
@@ -109,12 +113,17 @@ class Turn(Asking):
         blobs: tuple[Blob, ...] = (),
         tool_choice: str = "auto",
         output: dict[str, Any] | None = None,
+        places: tuple[int, ...] = (),
     ) -> Command:
-        """The user says `text`, and shows `blobs`. See `Say`."""
+        """The user says `text`, and shows `blobs`. See `Say`. Raises Misuse for an `output` that is no schema."""
         self.text = text
         self.tool_choice = tool_choice
-        self.output = output
-        self.offer.history.append(UserMessage(text, blobs))
+        if output is not None or self.offer.outputs is not None:
+            self.wanted = self.offer.wanted(output)
+            self.output = None if self.wanted is None else self.wanted.output.told
+        if blobs and (failure := too_large(blobs)) is not None:
+            return self.end("failed", failure=failure)
+        self.offer.history.append(UserMessage(text, blobs, places))
         return self._select()
 
     def step(self, heard: Heard) -> Command:
@@ -163,12 +172,12 @@ class Turn(Asking):
         self.questions = None
         self.phase = Phase.ENDED
 
-    def end(self, ended: str, text: str = "", failure: Failure | None = None) -> TurnEnded:
+    def end(self, ended: str, text: str = "", failure: Failure | None = None, output: Any = None) -> TurnEnded:
         """The turn is over."""
         if self.open or self.phase == Phase.SPEAKING:
             self.close()
         self.phase = Phase.ENDED
-        return TurnEnded(Reply(text, ended, tuple(self.results), self.usage, self.rounds, failure))
+        return TurnEnded(Reply(text, ended, tuple(self.results), self.usage, self.rounds, failure, (), output))
 
     def _select(self, _heard: ToolsChanged = CHANGED) -> SelectTools:
         self.phase = Phase.SELECTING
@@ -200,12 +209,27 @@ class Turn(Asking):
     def _completed(self, heard: Completed) -> Command:
         self._take_down(heard)
         if not heard.calls:
-            return self.end(FINISHED.get(heard.finish, "answered"), heard.text)
+            ended = FINISHED.get(heard.finish, "answered")
+            if self.wanted is not None and ended == "answered":
+                return self._judge(self.wanted, heard.text)
+            return self.end(ended, heard.text)
         spent = self.offer.spent(self.rounds, self.called, self.usage)
         if spent is not None:
             self.close("limit_reached", SPENT.format(spent), "none")
             return self.end(spent, heard.text)
         return self._call(heard.calls)
+
+    def _judge(self, wanted: Wanted, text: str) -> Command:
+        """End with what an answer says, or let the model mend it, as far as it may."""
+        value = wanted.output.heard(text)
+        if not isinstance(value, Failure):
+            return self.end("answered", text, output=value)
+        spent = self.offer.spent(self.rounds, self.called, self.usage)
+        if not wanted.left or spent is not None:
+            return self.end(spent if wanted.left and spent else "failed", text, value)
+        wanted.left -= 1
+        self.offer.history.append(UserMessage(wanted.output.correction(value)))
+        return self._complete()
 
     def _take_down(self, heard: Completed) -> None:
         """Write what the model said into the history, and count it."""
@@ -301,7 +325,7 @@ class Turn(Asking):
         return self._complete()
 
     def _fail(self, heard: Failure) -> Command:
-        if self.phase == Phase.SELECTING and heard.code == "too_large":
+        if not self.rounds and heard.code == "too_large":
             # What the user said can't be told to anybody: no later turn could go on from it.
             self.offer.history = self.offer.history[:-1]
         return self.end(ENDED_BY.get(heard.code, "failed"), failure=heard)

@@ -31,7 +31,7 @@ from toolwire import (
 from toolwire.actors.tool import Tool
 from toolwire.protocol.envelope import EMPTY_TRAIL, VERSION, answer_of, answers, encode
 from toolwire.protocol.failures import CODES
-from toolwire.protocol.messages import CallTool, Complete, Say, SelectTools
+from toolwire.protocol.messages import CallTool, Complete, Resume, SelectTools
 from toolwire.protocol.naming import unfit
 from toolwire.runtime.bus.contract import BusError
 from toolwire.runtime.bus.local_first import LocalFirst
@@ -677,7 +677,7 @@ MESSAGES: dict[str, tuple[bytes, str]] = {
     "version and more": (encode((9, 7, "anything", {"at": "all"})), "incompatible"),
     "kind": (envelope(["no_such_kind", 1, 2, 3, 4]), "incompatible"),
     "another's kind": (envelope(SelectTools("?")), "incompatible"),
-    "another's, shorter": (envelope(Say("?")), "invalid_message"),
+    "another's, shorter": (envelope(Resume()), "invalid_message"),
     "negative budget": (envelope(CALL, budget=-1.0), "invalid_message"),
     "NaN for a budget": (envelope(CALL, budget=float("nan")), "invalid_message"),
     "text for a budget": (envelope(CALL, budget="soon"), "invalid_message"),

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import nullcontext, suppress
 from importlib import import_module
 from queue import SimpleQueue
@@ -147,7 +148,7 @@ def followed(
             questions.put(None)
         return reply
 
-    running = portal.start_task_soon(follow)
+    running: Future[Reply | None] = portal.start_task_soon(follow)
     try:
         while (pending := questions.get()) is not None:
             ask(pending)
