@@ -21,7 +21,6 @@ from ..protocol.messages import (
     AnswerCall,
     Answered,
     BatchEnded,
-    CloseBatch,
     Complete,
     Decision,
     Greet,
@@ -45,11 +44,10 @@ from ..protocol.telling import length_kept
 from ..protocol.turn import Command, Heard, Turn
 from ..runtime.actor import Actor
 from ..runtime.context import Context, Door
-from ..runtime.tracing import Tracing
 from .agent import Agent
-from .catalogue import Catalogue
 from .eager import EagerCalls
 from .executor import fitted
+from .house import House
 from .numbered import Numbered
 from .queueing import Queueing, WhenBusy
 from .retelling import retold, specs_of
@@ -63,28 +61,6 @@ INTERRUPTED = failed("cancelled", "the turn was interrupted", "maybe", by="calle
 
 OF_AGENT = ("_asks", "_name", "_offer", "agent")
 """What changes where a conversation goes on with another agent."""
-
-
-class House:
-    """Whom conversations ask, and what they share with the others of their process."""
-
-    __slots__ = ("catalogue", "executor", "selector", "tracing")
-
-    def __init__(self, selector: str | Door, executor: str | Door, catalogue: Catalogue, tracing: Tracing) -> None:
-        self.selector = selector
-        self.executor = executor
-        self.catalogue = catalogue
-        self.tracing = tracing
-
-    def asks(self, model: str | Door) -> dict[type, str | Door]:
-        """Where each command of a turn goes, for conversations with the model at that address."""
-        executor = self.executor
-        return {
-            SelectTools: self.selector,
-            Complete: model,
-            RunBatch: executor,
-            CloseBatch: executor,
-        }
 
 
 class Conversation(Actor):

@@ -23,7 +23,8 @@ from ..runtime.system import ActorSystem
 from .agent import Agent
 from .agent_tool import agent_tool
 from .chat import Chat
-from .conversation import Conversation, House
+from .conversation import Conversation
+from .house import House
 from .model import ModelActor
 from .models import model_from
 from .models.contract import Model

@@ -6,11 +6,11 @@ from ..protocol.policy import Policy
 from ..runtime.system import ActorSystem
 from ..runtime.tracing import Tracing
 from .artifacts import ArtifactActor, Artifacts
-from .conversation import House
 from .desk import Desk
 from .dispatch import Dispatcher
 from .executor import Executor
 from .held import Held
+from .house import House
 from .means import Means
 from .selector import Selector
 from .selectors import SelectionStrategy
