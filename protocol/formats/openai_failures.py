@@ -84,6 +84,8 @@ _LONG_WORDS = re.compile(
 
 _NO_CREDIT = _Meaning("model_failed", "The account has no credit left: waiting does not help")
 
+_TOO_FAST = _Meaning("rate_limited", retryable=True)
+
 _BY_CODE: dict[object, _Meaning] = {
     "content_filter": _Meaning("model_refused"),
     "content_policy_violation": _Meaning("model_refused"),
@@ -92,6 +94,9 @@ _BY_CODE: dict[object, _Meaning] = {
     "insufficient_quota": _NO_CREDIT,
     "billing_error": _NO_CREDIT,
     "request_too_large": _LONG,
+    # In the midst of a stream there is no status beside it.
+    "rate_limit_exceeded": _TOO_FAST,
+    "rate_limit_error": _TOO_FAST,
 }
 
 _BY_STATUS = {
@@ -101,7 +106,7 @@ _BY_STATUS = {
     402: _NO_CREDIT,
     408: _Meaning("timed_out", retryable=True),
     409: _Meaning("model_failed", retryable=True),
-    429: _Meaning("rate_limited", retryable=True),
+    429: _TOO_FAST,
     504: _Meaning("timed_out", retryable=True),
     529: _Meaning("model_failed", "It is overloaded", retryable=True),
 }

@@ -1,6 +1,7 @@
 """One suite for every hosted model: the real SDKs against providers as strict as theirs, whole and streamed."""
 
 import json
+from base64 import b64encode
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from strict.provider import Delivery, Provider
 from strict.said import Counted, call, said, searched, text, thought
 from strict.spoken import Ollama
 from toolwire.actors.models.contract import Model, ModelReply, ModelRequest, StreamingModel
+from toolwire.protocol.blob import Blob
 from toolwire.protocol.events import Usage
 from toolwire.protocol.failures import Misuse
 from toolwire.protocol.history import (
@@ -304,6 +306,32 @@ async def test_the_ends_of_what_stays_are_marked_for_the_cache(wire: str, way: s
         assert all(0 < raw.count(b'"cache_control"') <= 4 for raw in provider.raw)
     else:
         assert len({body["prompt_cache_key"] for body in provider.bodies}) == 1
+
+
+PNG = Blob("image/png", b"\x89PNG\r\n", "a.png")
+PDF = Blob("application/pdf", b"%PDF-1.7", "a.pdf")
+FAR = Blob("image/jpeg", url="https://example.org/a.jpg")
+SOUND = Blob("audio/wav", b"RIFF")
+
+
+async def test_what_a_user_shows_and_a_tool_returns(wire: str, way: str) -> None:
+    """Images and documents go where they are taken; where not, it is said that there was one."""
+    shown = json.dumps({"image": "seen", "blob": {"$blob": "image/png", "data": b64encode(PNG.data).decode()}})
+    alone = json.dumps({"$blob": "image/png", "data": b64encode(PNG.data).decode()})
+    calls = tuple(ToolCall(f"c{n}", "look") for n in range(2))
+    history: list[HistoryMessage] = [
+        UserMessage("What is this? And this?", (PNG, FAR), (13, 13)),
+        AssistantMessage("", calls),
+        ToolMessage("c0", "look", shown),
+        ToolMessage("c1", "look", alone),
+        UserMessage("", (PDF, SOUND)),
+    ]
+    async with speaking(wire, said(text("A cat."))) as (model, provider):
+        assert (await ask(model, ModelRequest(history, [ToolSpec("look")]), way)).reply.text == "A cat."
+    told = provider.raw[0].decode()
+    assert told.count(b64encode(PNG.data).decode()) == (1 if wire == "openai" else 3)
+    assert "https://example.org/a.jpg" in told
+    assert b64encode(PDF.data).decode() in told
 
 
 async def test_hostile_histories_are_made_valid(wire: str, way: str) -> None:

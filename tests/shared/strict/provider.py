@@ -69,7 +69,8 @@ Answer = Said | Failing | Delivery | Raw | Silence
 class Provider:
     """See the module. `bodies` are the requests, `heads` their heads, `refused` what was objected to them.
 
-    `asked` is set with the first request, `left` once a client has gone; `connections` counts those that came.
+    `asked` is set with the first request, `silent` once nothing more is said, `left` once a client has gone;
+    `connections` counts those that came.
     """
 
     def __init__(self, wire: str | Wire, *answers: Answer) -> None:
@@ -81,6 +82,7 @@ class Provider:
         self.heads: list[str] = []
         self.refused: list[str] = []
         self.asked = anyio.Event()
+        self.silent = anyio.Event()
         self.left = anyio.Event()
         self.connections = 0
 
@@ -120,6 +122,7 @@ class Provider:
             case Raw(content, kind):
                 await stream.send(_response(200, {"Content-Type": kind}, content))
             case Silence():
+                self.silent.set()
                 await received.receive()
             case Said():
                 await self._speak(stream, received, body, Delivery(answer))
@@ -168,6 +171,7 @@ class Provider:
         elif delivery.end == "abrupt":
             await stream.aclose()
         else:
+            self.silent.set()
             await received.receive()
 
 
