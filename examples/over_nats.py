@@ -1,8 +1,6 @@
-"""Two runtimes on one bus: one serves a tool, the other calls it. The broker is a real nats-server of our own.
+"""Two processes on one bus, as on two machines: one serves a tool, the other calls it, also once the first is dead."""
 
-In two processes it is the same: `toolwire broker`, and `nats://127.0.0.1:4222` as the URL of both.
-"""
-
+import sys
 import tempfile
 
 import anyio
@@ -16,16 +14,25 @@ async def weather(city: str) -> str:
     return f"sunny in {city}"
 
 
-async def main() -> None:
+async def worker(url: str) -> None:
+    async with Runtime(url) as runtime:
+        await runtime.serve(weather)
+        print("ready", flush=True)
+        await runtime.run()  # until SIGTERM
+
+
+async def host(url: str) -> None:
+    async with Runtime(url) as runtime, await anyio.open_process([sys.executable, __file__, url]) as process:
+        if process.stdout is not None:
+            await process.stdout.receive()  # that it is ready
+        result = await runtime.call("weather", {"city": "Lisbon"})
+        print(result.value, f"- by worker {result.worker}, and this is {runtime.system.bus.instance}")
+        process.kill()
+        print((await runtime.call("weather", {"city": "Lisbon"})).failure)
+
+
+if sys.argv[1:]:
+    anyio.run(worker, sys.argv[1])
+else:  # a broker of our own; else it is `toolwire broker`, and nats://host:4222 for both
     with tempfile.TemporaryDirectory() as directory:
-        url = f"nats+embedded://{directory}"
-        async with Runtime(url) as worker, Runtime(url) as host:
-            served = await worker.serve(weather)
-            result = await host.call("weather", {"city": "Lisbon"})
-            print(result.value, f"- by worker {result.worker}")
-            await served.stop()
-            result = await host.call("weather", {"city": "Lisbon"})
-            print(result.failure)
-
-
-anyio.run(main)
+        anyio.run(host, f"nats+embedded://{directory}")

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
 
 LIMIT = 60.0
@@ -88,8 +88,9 @@ def test_an_example_is_short_and_runs(example: Path, tmp_path: Path) -> None:
     ran(example, tmp_path)
 
 
-def test_there_are_examples() -> None:
-    assert EXAMPLES, "examples/ is empty"
+def test_there_are_examples_and_each_is_listed() -> None:
+    listed = [found["path"] for found in LINK.finditer((ROOT / "examples" / "README.md").read_text(encoding="utf-8"))]
+    assert sorted(listed) == [path.name for path in EXAMPLES] != []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

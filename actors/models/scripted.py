@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from ...protocol.events import CallSpoken, TextDelta
 from ...protocol.failures import Misuse, ToolwireError, failed
+from ...protocol.history import AssistantMessage, ToolMessage, UserMessage
 from ...protocol.tools import ToolCall
 from .contract import ModelEvent, ModelReply, ModelRequest
 
@@ -44,7 +45,8 @@ def scripted(steps: Sequence[Step]) -> "Scripted":
     """A model that answers its first request with the first of `steps`, and so on; `.requests` shows what it was asked.
 
     Calls without an id get "call_1", "call_2", …, unique in the script. Asked for more than it has, it fails with
-    `model_failed`. Raises Misuse, naming the step, for what is no step.
+    `model_failed`, saying after what; `.unspoken` are the steps that nobody asked for. Raises Misuse, naming the step,
+    for what is no step.
     """
     if isinstance(steps, str):
         raise Misuse(failed("model_failed", f"a script is a list of steps: write scripted([{steps!r:.200}])"))
@@ -82,6 +84,11 @@ class Scripted:
     def __repr__(self) -> str:
         return f"<Scripted [steps: {len(self._steps)} | spoken: {min(len(self.requests), len(self._steps))}]>"
 
+    @property
+    def unspoken(self) -> tuple[Step, ...]:
+        """The steps that nobody has asked for yet: `assert not model.unspoken` at the end of a test."""
+        return self._steps[len(self.requests) :]
+
     async def complete(self, request: ModelRequest) -> ModelReply:
         """The next step, as a reply. Raises what the step says, or ToolwireError if there is none left."""
         reply, speaking = await self.next(request)
@@ -96,7 +103,7 @@ class Scripted:
         number = len(self.requests) + 1
         self.requests.append(request)
         if number > len(self._steps):
-            reason = f"the script has {len(self._steps)} steps and was asked for step {number}"
+            reason = f"the script has {len(self._steps)} steps and was asked for step {number}, {occasion(request)}"
             raise ToolwireError(failed("model_failed", reason))
         step = self._steps[number - 1]
         line = step(request) if callable(step) else step
@@ -176,6 +183,20 @@ async def ended(speaking: Speaking) -> None:
     await anyio.sleep(speaking.then)
     if speaking.raises is not None:
         raise speaking.raises
+
+
+def occasion(request: ModelRequest) -> str:
+    """What a model was asked about, for a person who wonders why: the newest message."""
+    match request.messages[-1] if request.messages else None:
+        case UserMessage(text=text):
+            said = f"after the user said {text!r:.100}"
+        case ToolMessage(name=name, content=content):
+            said = f"after {name!r} gave {content:.100}"
+        case AssistantMessage(text=text):
+            said = f"after it said {text!r:.100}"
+        case _:
+            return "before anybody spoke"
+    return said
 
 
 def _parts(line: object, number: int) -> Sequence[Any]:

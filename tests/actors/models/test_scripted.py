@@ -1,3 +1,5 @@
+from typing import Any
+
 import anyio
 import pytest
 import trio
@@ -7,7 +9,7 @@ from toolwire.actors.models.contract import ModelReply, ModelRequest, StreamingM
 from toolwire.actors.models.scripted import Scripted, scripted, spoken
 from toolwire.protocol.events import CallSpoken, TextDelta, Usage
 from toolwire.protocol.failures import Misuse, ToolwireError
-from toolwire.protocol.history import History, HistoryMessage, UserMessage
+from toolwire.protocol.history import AssistantMessage, History, HistoryMessage, ToolMessage, UserMessage
 from toolwire.protocol.tools import ToolCall
 
 pytestmark = pytest.mark.anyio
@@ -186,3 +188,32 @@ async def test_repr_and_contract() -> None:
     await model.complete(REQUEST)
     assert repr(model) == "<Scripted [steps: 2 | spoken: 1]>"
     assert isinstance(model, StreamingModel)
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        ([UserMessage("go " * 100)], "after the user said 'go go go"),
+        ([UserMessage("go"), ToolMessage("1", "look", '"up"')], "after 'look' gave \"up\""),
+        ([UserMessage("go"), AssistantMessage("gone")], "after it said 'gone'"),
+        ([], "before anybody spoke"),
+    ],
+    ids=len,
+)
+async def test_a_script_that_is_over_says_what_it_was_asked_after(messages: list[Any], said: str) -> None:
+    with pytest.raises(ToolwireError) as caught:
+        await scripted([]).complete(ModelRequest(messages))
+    assert said in caught.value.failure.message
+    assert len(caught.value.failure.message) < 250
+
+
+async def test_what_nobody_asked_for_is_told() -> None:
+    model = scripted(["one", "two"])
+    assert model.unspoken == ("one", "two")
+    await model.complete(REQUEST)
+    assert model.unspoken == ("two",)
+    await model.complete(REQUEST)
+    assert not model.unspoken
+    with pytest.raises(ToolwireError):
+        await model.complete(REQUEST)
+    assert not model.unspoken
