@@ -16,6 +16,7 @@ from . import (
     deltas,
     eager,
     hops,
+    hosted,
     idle,
     long_history,
     remote,
@@ -39,7 +40,8 @@ SIGNATURES = ["schema", "decode.typed", "decode.schema"]
 ARGUMENTS = ["arguments.typed", "arguments.schema", "arguments.wrong"]
 OTHERS = [*SIGNATURES, *ARGUMENTS, "hop.memory", "hop.nats", "remote.latency", "remote.rate", *idle.NAMES, "import"]
 WORKLOADS = [work.name + suffix for work in turns.WORKLOADS for suffix in ("", turns.SUSPENDS)]
-NAMES = [*WORKLOADS, *streams.NAMES, *bench_dataflow.NAMES, *eager.NAMES, *deltas.NAMES, *long_history.NAMES, *OTHERS]
+TURNS = [*WORKLOADS, *streams.NAMES, *bench_dataflow.NAMES, *eager.NAMES]
+NAMES = [*TURNS, *deltas.NAMES, *long_history.NAMES, *hosted.NAMES, *OTHERS]
 
 
 def wanted(names: list[str]) -> set[str]:
@@ -62,6 +64,7 @@ def groups(chosen: set[str], broker: Broker, loop: Loop, share: float) -> list[C
         (set(eager.NAMES), lambda: eager.benches(loop, share)),
         (set(deltas.NAMES), lambda: deltas.benches(loop, share)),
         (set(long_history.NAMES), lambda: long_history.benches(loop, share)),
+        (set(hosted.NAMES), lambda: hosted.benches(loop, share)),
         (set(SIGNATURES), lambda: signatures.benches(share)),
         (set(ARGUMENTS), lambda: arguments.benches(share)),
         ({"hop.memory"}, lambda: [hops.memory_bench(loop, share)]),

@@ -22,6 +22,12 @@ SHARES = {"delta": 0.5, "delta.p99": 0.99}
 """Which of the times, in their order, each figure is."""
 
 
+async def quiet() -> None:
+    """Say nothing until whoever has something to do waits: for an event, most often."""
+    for _ in range(4):
+        await checkpoint()
+
+
 class Speaker:
     """A model that says one word, and notes when; before it and after it, it waits as if for its provider."""
 
@@ -38,11 +44,10 @@ class Speaker:
         yield self._events()
 
     async def _events(self) -> AsyncIterator[TextDelta | ModelReply]:
-        for _ in range(3):  # by then the application waits for an event
-            await checkpoint()
+        await quiet()
         self.said = time.perf_counter()
         yield TextDelta(ANSWER)
-        await checkpoint()
+        await quiet()
         yield ModelReply(ANSWER)
 
 
@@ -68,11 +73,10 @@ async def queued(turns: int, share: float) -> float:
 
     async def speak(news: anyio.Event) -> None:
         nonlocal said
-        for _ in range(3):
-            await checkpoint()
+        await quiet()
         said = time.perf_counter()
         news.set()
-        await checkpoint()
+        await quiet()
 
     async def turn() -> float:
         news, heard = anyio.Event(), []

@@ -61,6 +61,14 @@ def test_each_benchmark_is_one_json_line(loop: str) -> None:
 
 
 @pytest.mark.slow
+def test_the_adapters_are_measured_without_a_network() -> None:
+    done = run("sdk.delta.openai", "sdk.history.anthropic", "--quick", "--repeats", "5", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    figures = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [figure["name"] for figure in figures] == ["sdk.delta.openai", "sdk.history.anthropic"]
+
+
+@pytest.mark.slow
 def test_remote_calls_are_measured_against_bare_nats() -> None:
     done = run("remote", "--quick", "--repeats", "5", "--json")
     assert (done.returncode, done.stderr) == (0, "")
