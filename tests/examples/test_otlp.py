@@ -30,9 +30,8 @@ class Collector(HTTPServer):
 
 
 class Taking(BaseHTTPRequestHandler):
-    server: Collector
-
     def do_POST(self) -> None:
+        assert isinstance(self.server, Collector)
         body = self.rfile.read(int(self.headers["Content-Length"]))
         assert self.path == "/v1/traces"
         request = ExportTraceServiceRequest()

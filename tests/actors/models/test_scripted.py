@@ -209,9 +209,9 @@ async def test_a_script_that_is_over_says_what_it_was_asked_after(messages: list
 
 async def test_what_nobody_asked_for_is_told() -> None:
     model = scripted(["one", "two"])
-    assert model.unspoken == ("one", "two")
+    assert list(model.unspoken) == ["one", "two"]
     await model.complete(REQUEST)
-    assert model.unspoken == ("two",)
+    assert list(model.unspoken) == ["two"]
     await model.complete(REQUEST)
     assert not model.unspoken
     with pytest.raises(ToolwireError):
