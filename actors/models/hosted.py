@@ -23,8 +23,8 @@ from msgspec.structs import replace
 from ...protocol.events import CallSpoken, TextDelta
 from ...protocol.failures import Failure, Misuse, ToolwireError, failed
 from ...protocol.formats.contract import Answer, Hearing
+from ...protocol.formats.http_failures import failure_from_http
 from ...protocol.formats.offered import Offers
-from ...protocol.formats.openai_failures import failure_from_openai
 from ...protocol.formats.sse import EventStream
 from ...protocol.history import AssistantMessage, HistoryMessage, Opaque
 from ...protocol.tools import encode_json
@@ -209,7 +209,7 @@ class Hosted(ABC):
         told: Any = error
         if isinstance(error, sdk.APIStatusError):
             body = told.body.get("error", told.body) if isinstance(told.body, dict) else told.body
-            return failure_from_openai(told.status_code, body, told.response.headers, key=self.wire.keys[0])
+            return failure_from_http(told.status_code, body, told.response.headers, key=self.wire.keys[0])
         if isinstance(error, (sdk.APITimeoutError, self._http.TimeoutException)):
             return Failure("timed_out", "the provider did not answer in time", retryable=True)
         if isinstance(error, (sdk.APIConnectionError, self._http.HTTPError)):

@@ -13,6 +13,12 @@ from ...protocol.history import AssistantMessage, History, HistoryMessage, Syste
 from ...protocol.tools import encode_json
 
 CONVERSATIONS = 256
+BYTES = 64 * 2**20
+"""All prefixes together. The one that spoke last is kept, however long it is."""
+
+
+_EACH = 128
+"""Bytes that are held for a message beside its words."""
 
 
 class Translation(NamedTuple):
@@ -64,6 +70,11 @@ class Prefix:
         self.ids: set[str] = set()
         self.called: dict[str, None] = {}
         self.tools = tools
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds, about."""
+        return len(self._items) + len(self._leading) + _EACH * len(self._ends)
 
     def begins(self, messages: Sequence[HistoryMessage]) -> bool:
         """Whether `messages` are a later, or an earlier, view of the list whose beginning this is."""
@@ -128,17 +139,23 @@ def _append(told: bytearray, items: Sequence[Any]) -> None:
 class Prefixes:
     """The prefixes of the conversations that spoke last."""
 
-    def __init__(self, translation: Translation, limit: int = CONVERSATIONS) -> None:
+    def __init__(self, translation: Translation, limit: int = CONVERSATIONS, most: int = BYTES) -> None:
         self._translation = translation
-        self._limit = limit
+        self._limits = limit, most
+        self._size = 0
         self._prefixes: OrderedDict[str, Prefix] = OrderedDict()
 
     def told(self, conversation: str, messages: Sequence[HistoryMessage]) -> Told:
         """`messages` in the provider's words."""
         prefix = self._prefixes.get(conversation)
         if prefix is None or not prefix.begins(messages):
+            self._size -= prefix.size if prefix else 0
             prefix = self._prefixes[conversation] = Prefix(self._translation, prefix.tools if prefix else None)
-            if len(self._prefixes) > self._limit:
-                self._prefixes.popitem(last=False)
         self._prefixes.move_to_end(conversation)
-        return prefix.told(messages)
+        before = prefix.size
+        told = prefix.told(messages)
+        self._size += prefix.size - before
+        limit, most = self._limits
+        while len(self._prefixes) > limit or (self._size > most and len(self._prefixes) > 1):
+            self._size -= self._prefixes.popitem(last=False)[1].size
+        return told

@@ -16,12 +16,13 @@ from ..failures import Failure, ToolwireError
 from ..history import Opaque
 from ..tools import ToolCall, encode_json
 from .contract import Answer, News
+from .http_failures import SERVER_ERROR, failure_from_http
 from .layout import opaque_of
 from .names import free_id
-from .openai_failures import SERVER_ERROR, failure_from_openai
 from .reading import Json, clean, decode_object, given, is_object, read, text_of
 
 PROVIDER = "anthropic"
+KEY = "ANTHROPIC_API_KEY"
 
 _STATUS = {
     "invalid_request_error": 400,
@@ -319,4 +320,4 @@ def _whole(text: str) -> Raw | None:
 
 def _failure(error: Json) -> Failure:
     """What an error comes to that stands where an answer was expected: with the HTTP status it would have had."""
-    return failure_from_openai(_STATUS.get(str(error.get("type")), SERVER_ERROR), error, key="ANTHROPIC_API_KEY")
+    return failure_from_http(_STATUS.get(str(error.get("type")), SERVER_ERROR), error, key=KEY)

@@ -16,12 +16,13 @@ from ..failures import Failure, ToolwireError
 from ..history import Opaque
 from ..tools import ToolCall
 from .contract import Answer, News
+from .http_failures import SERVER_ERROR, failure_from_http
 from .layout import opaque_of
 from .names import free_id
-from .openai_failures import SERVER_ERROR, failure_from_openai
 from .reading import Json, clean, given, is_object, read, text_of
 
 PROVIDER = "gemini"
+KEY = "GEMINI_API_KEY"
 
 _FINISH = {"STOP": "stop", "MAX_TOKENS": "length", "CONTINUATION": "length"}
 _BROKEN = frozenset({
@@ -126,7 +127,9 @@ class Speech:
         heard = read(chunk, _responses)
         if heard.error:
             code = heard.error.get("code")
-            raise ToolwireError(failure_from_openai(code if isinstance(code, int) else SERVER_ERROR, heard.error))
+            raise ToolwireError(
+                failure_from_http(code if isinstance(code, int) else SERVER_ERROR, heard.error, key=KEY)
+            )
         self._model = heard.model_version or self._model
         if heard.usage_metadata is not None:
             self._usage = _usage(heard.usage_metadata)

@@ -16,12 +16,13 @@ from ..failures import ToolwireError
 from ..history import Opaque
 from ..tools import ToolCall
 from .contract import Answer, News
+from .http_failures import SERVER_ERROR, failure_from_http
 from .layout import opaque_of
 from .names import free_id
-from .openai_failures import SERVER_ERROR, failure_from_openai
 from .reading import Json, clean, is_object, read, text_of
 
 PROVIDER = "openai_responses"
+KEY = "OPENAI_API_KEY"
 
 _STATUS_BY_CODE = {"rate_limit_exceeded": 429, "server_error": SERVER_ERROR, "vector_store_timeout": 504}
 _REASONING = {"response.reasoning_summary_text.delta", "response.reasoning_text.delta"}
@@ -162,7 +163,7 @@ class Speech:
         index = event.output_index
         if event.type == "error":
             told = event.error if isinstance(event.error, dict) else {"code": event.code, "message": event.message}
-            raise ToolwireError(failure_from_openai(_status(told.get("code")), told))
+            raise ToolwireError(failure_from_http(_status(told.get("code")), told, key=KEY))
         if event.type in _ENDED:
             self.hear_whole(_responses.decode(event.response))
             self.over = True
@@ -182,7 +183,7 @@ class Speech:
     def hear_whole(self, response: _Response) -> None:
         """Take in a response as it stands at its end. Raises ToolwireError if it failed."""
         if response.error:
-            raise ToolwireError(failure_from_openai(_status(response.error.get("code")), response.error))
+            raise ToolwireError(failure_from_http(_status(response.error.get("code")), response.error, key=KEY))
         if response.usage is not None:
             self._usage = response.usage.counted()
         self._model = response.model or self._model

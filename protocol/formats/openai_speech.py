@@ -16,11 +16,12 @@ from ..failures import ToolwireError
 from ..history import Opaque
 from ..tools import ToolCall, encode_json
 from .contract import Answer, News
+from .http_failures import SERVER_ERROR, failure_from_http
 from .names import free_id
-from .openai_failures import SERVER_ERROR, failure_from_openai
 from .reading import Json, clean, given, is_object
 
 PROVIDER = "openai"
+KEY = "OPENAI_API_KEY"
 
 _MESSAGE = frozenset({"role", "content", "refusal", "tool_calls", "name", "function_call", "annotations", "audio"})
 """The fields of a message that are understood here, or that are refused in a history."""
@@ -76,7 +77,9 @@ class Speech:
         if heard.error:
             # The status is 200 then; OpenRouter and vLLM put the real one into the error.
             code = heard.error.get("code") if isinstance(heard.error, dict) else None
-            raise ToolwireError(failure_from_openai(code if isinstance(code, int) else SERVER_ERROR, heard.error))
+            raise ToolwireError(
+                failure_from_http(code if isinstance(code, int) else SERVER_ERROR, heard.error, key=KEY)
+            )
         if heard.usage is not None:
             self._usage = heard.usage.counted()
         self._model = heard.model or self._model

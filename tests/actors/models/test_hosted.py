@@ -120,6 +120,12 @@ async def test_an_answer_that_does_not_stream_though_it_was_asked_to(name: str) 
         assert (await failure_of(model, stream=True)).code == "model_failed"
 
 
+async def test_an_answer_ends_with_its_last_event_though_the_connection_stays(name: str) -> None:
+    async with model_of(name, Delivery(MILD, end="silent")) as model:
+        *_, reply = await heard(model)
+    assert reply.text == "Mild."
+
+
 async def test_nobody_there_is_a_failure_that_may_pass(name: str) -> None:
     model = getattr(models, name)("m", base_url="http://user:secret@127.0.0.1:9/v1")
     failure = await failure_of(model)

@@ -83,6 +83,19 @@ def test_conversations_are_forgotten_in_the_order_in_which_they_last_spoke() -> 
     assert len(prefixes._prefixes) == 2
 
 
+def test_what_is_held_is_bounded_by_its_size() -> None:
+    prefixes = Prefixes(Translating().translation, most=1_000)
+    for name in "abcdefgh":
+        prefixes.told(name, History([UserMessage(name)]))
+        assert prefixes._size == sum(prefix.size for prefix in prefixes._prefixes.values()) <= 1_000
+    assert list(prefixes._prefixes) == list("bcdefgh")
+    prefixes.told("h", History([UserMessage("x")] * 10))
+    assert list(prefixes._prefixes) == ["h"]
+    assert prefixes._size == prefixes._prefixes["h"].size > 1_000
+    prefixes.told("h", History([]))
+    assert prefixes._size == 0
+
+
 words = st.sampled_from(["", " ", "so", "Grüße 🌤"])
 calls = st.lists(st.sampled_from("abc"), max_size=3, unique=True).map(
     lambda ids: tuple(ToolCall(id_, "f") for id_ in ids)

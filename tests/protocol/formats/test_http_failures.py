@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolwire.protocol.failures import CODES
-from toolwire.protocol.formats.openai_failures import LONGEST_REASON, failure_from_openai, retry_after
+from toolwire.protocol.formats.http_failures import LONGEST_REASON, failure_from_http, retry_after
 
 DATES = {"retry-after": "Fri, 06 Nov 2026 08:49:37 GMT", "date": "Fri, 06 Nov 2026 08:49:07 GMT"}
 
@@ -38,15 +38,19 @@ def test_seconds_to_wait(headers: dict[str, str], seconds: float | None) -> None
     ],
 )
 def test_a_history_that_no_longer_fits_is_known_by_its_words(message: str) -> None:
-    assert failure_from_openai(400, {"message": message, "code": 400}).code == "context_too_long"
-    assert failure_from_openai(500, {"message": message}).code == "model_failed"
+    assert failure_from_http(400, {"message": message, "code": 400}, key="K").code == "context_too_long"
+    assert failure_from_http(500, {"message": message}, key="K").code == "model_failed"
+
+
+def test_of_a_page_its_title_is_told() -> None:
+    page = f"<html><head><TITLE lang='en'> Bad\n gateway </TITLE></head>{'x' * 9_000}</html>"
+    assert failure_from_http(502, page, key="K").message == "the provider answered 502: a page, 'Bad gateway'"
+    assert failure_from_http(502, "<html>?", key="K").message == "the provider answered 502: a page, and no JSON"
 
 
 def test_what_is_said_of_a_refused_key_does_not_repeat_it() -> None:
-    failure = failure_from_openai(401, {"message": "Incorrect API key provided: sk-secret"})
-    assert failure.message == (
-        "the provider answered 401. It refused the key: set OPENAI_API_KEY, or give api_key="
-    )  # fmt: skip
+    failure = failure_from_http(401, {"message": "Incorrect API key provided: sk-secret"}, key="ACME_KEY")
+    assert failure.message == "the provider answered 401. It refused the key: set ACME_KEY, or give api_key="
 
 
 @given(
@@ -54,7 +58,7 @@ def test_what_is_said_of_a_refused_key_does_not_repeat_it() -> None:
     st.none() | st.text() | st.dictionaries(st.sampled_from(["message", "code", "type"]), st.integers() | st.text()),
 )
 def test_every_error_becomes_a_failure(status: int, error: object) -> None:
-    failure = failure_from_openai(status, error)
+    failure = failure_from_http(status, error, key="K")
     assert failure.code in CODES
     assert str(status) in failure.message
     assert len(failure.message) < LONGEST_REASON + 200

@@ -1,4 +1,4 @@
-"""How a provider says no, and what that comes to here.
+"""How a provider of models says no by HTTP, and what that comes to here.
 
 Sources: https://platform.openai.com/docs/guides/error-codes, https://platform.claude.com/docs/en/api/errors, and the
 answers of vLLM and llama.cpp.
@@ -22,9 +22,7 @@ SERVER_ERROR = 500
 """This status and those above say a fault of theirs, which may pass."""
 
 
-def failure_from_openai(
-    status: int, error: object, headers: Mapping[str, str] = {}, *, key: str = "OPENAI_API_KEY"
-) -> Failure:
+def failure_from_http(status: int, error: object, headers: Mapping[str, str] = {}, *, key: str) -> Failure:
     """What an answer with an HTTP status of 400 and above comes to; `error` is the object of that name in its body.
 
     `key` is the environment variable that holds the provider's key.
