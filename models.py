@@ -1,7 +1,7 @@
 """Models by name and as objects: `docs/models.md` tells of them, `docs/robust_models.md` of what stands around them."""
 
 from .actors.models.anthropic import anthropic
-from .actors.models.around import fallback, retrying
+from .actors.models.around import fallback, parsed, retrying
 from .actors.models.contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
 from .actors.models.openai import openai
 from .actors.models.openai_responses import openai_responses
@@ -18,5 +18,6 @@ __all__ = [
     "fallback",
     "openai",
     "openai_responses",
+    "parsed",
     "retrying",
 ]

@@ -12,22 +12,22 @@ from .hearing import close, prepare
 __all__ = ["Model", "ModelEvent", "ModelReply", "ModelRequest", "StreamingModel", "model_from"]
 
 
-def _openai(model: str, *, base_url: str | None) -> Model:
+def _openai(model: str, **options: Any) -> Model:
     from .openai import openai  # noqa: PLC0415 - 28 ms, for those who talk to it
 
-    return openai(model, base_url=base_url)
+    return openai(model, **options)
 
 
-def _openai_responses(model: str, *, base_url: str | None) -> Model:
+def _openai_responses(model: str, **options: Any) -> Model:
     from .openai_responses import openai_responses  # noqa: PLC0415 - the same
 
-    return openai_responses(model, base_url=base_url)
+    return openai_responses(model, **options)
 
 
-def _anthropic(model: str, *, base_url: str | None) -> Model:
+def _anthropic(model: str, **options: Any) -> Model:
     from .anthropic import anthropic  # noqa: PLC0415 - the same
 
-    return anthropic(model, base_url=base_url)
+    return anthropic(model, **options)
 
 
 _PROVIDERS: dict[str, Callable[..., Model]] = {
@@ -47,7 +47,7 @@ def model_from(model: object) -> Model:
     Raises Misuse.
     """
     if isinstance(model, str):
-        return _named(model)
+        return model_named(model)
     prepare((model,))
     return as_model(model)
 
@@ -62,7 +62,8 @@ def as_model(model: object) -> Model:
     raise Misuse(failed("model_failed", f"{model!r:.200} is no model: {reason}"))
 
 
-def _named(name: str) -> Model:
+def model_named(name: str, **options: Any) -> Model:
+    """The model of that name; `options` are those of its provider's function. Raises Misuse."""
     spelling = _SPELLING.fullmatch(name)
     known = ", ".join(sorted(_PROVIDERS))
     if spelling is None:
@@ -71,7 +72,7 @@ def _named(name: str) -> Model:
     make = _PROVIDERS.get(provider)
     if make is None:
         raise Misuse(failed("model_failed", f"the provider {provider!r} is not known here; known: {known}"))
-    return make(model, base_url=base_url)
+    return make(model, base_url=base_url, **options)
 
 
 class _Whole:

@@ -9,8 +9,9 @@ from msgspec import Raw
 from ...protocol.failures import Misuse, failed
 from ...protocol.formats.anthropic import FORMAT, message_to_anthropic, tool_to_anthropic
 from ...protocol.history import AssistantMessage, HistoryMessage, SystemMessage, ToolMessage
-from ...protocol.tools import ToolSpec, encode_json
+from ...protocol.tools import Retry, ToolSpec, encode_json
 from .contract import ModelRequest
+from .dressed import RETRIES
 from .hosted import Frame, Hosted, Json
 from .output import anthropic_schema, instructed
 from .settings import Settings, chosen
@@ -62,15 +63,17 @@ def anthropic(
     api_key: str | None = None,
     settings: Settings | None = None,
     cache: bool | None = None,
+    retries: int | Retry = RETRIES,
 ) -> "Anthropic":
     """A model of Anthropic, or of whoever speaks its Messages at `base_url`.
 
     Without `api_key` it is taken from ANTHROPIC_API_KEY, without `base_url` from ANTHROPIC_BASE_URL; who has a base_url
     needs no key. `settings` hold for each request. Unless `cache` is False, tools, system and the end of the
-    conversation are marked for the provider's cache of prompts.
+    conversation are marked for the provider's cache of prompts. `retries` is how often a failure that may pass
+    is tried again, see `retrying`.
     Raises Misuse if the SDK or the key is missing, a setting can't be, or TOOLWIRE_NO_MODELS forbids real models.
     """
-    return Anthropic(model, base_url=base_url, api_key=api_key, settings=settings, cache=cache)
+    return Anthropic(model, base_url=base_url, api_key=api_key, settings=settings, cache=cache, retries=retries)
 
 
 class Anthropic(Hosted):

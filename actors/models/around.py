@@ -2,23 +2,32 @@
 
 import math
 from collections.abc import Collection
+from functools import partial
 
 from ...protocol.failures import CODES, Misuse, failed
 from ...protocol.options import SECONDS, check, maybe
 from ...protocol.tools import Retry
-from . import as_model, model_from
+from ..steps.asked import retry
+from . import as_model, model_from, model_named
 from .contract import Model
 from .fallback import Fallback
 from .named import Named
-from .retrying import tried_again
+from .parsed import Parsed
+from .parsed import parsed as read_by
+from .retrying import Retrying
 
 
 def retrying(model: str | Model, retries: int | Retry = 2) -> Model:
     """`model`, asked again up to `retries` times where it failed in a way that may pass. See `Retrying`.
 
-    `Retry` says more: the waits, which failures, how long one try may take. Raises Misuse.
+    `Retry` says more: the waits, which failures, how long one try may take. Providers' models are asked again anyway,
+    up to twice; this takes the place of that. Raises Misuse.
     """
-    return tried_again(inner(model), retries)
+    asked = retry("retrying", retries)
+    if isinstance(model, str):
+        return Named(model, partial(model_named, retries=asked or 0))
+    once: Model = getattr(model, "once", model)
+    return inner(once) if asked is None else Retrying(inner(once), asked)
 
 
 def fallback(*models: str | Model, within: float | None = None, also: Collection[str] = ()) -> Fallback:
@@ -38,3 +47,8 @@ def fallback(*models: str | Model, within: float | None = None, also: Collection
 def inner(model: str | Model) -> Model:
     """A model to stand around. One that is named is made when it is first needed. Raises Misuse."""
     return Named(model, model_from) if isinstance(model, str) else as_model(model)
+
+
+def parsed(model: str | Model, notation: str) -> Parsed:
+    """`model`, with calls that it writes as text read: "hermes", "mistral" or "json". See `Parsed`. Raises Misuse."""
+    return read_by(inner(model), notation)

@@ -17,6 +17,7 @@ from .hearing import (
     close,
     failure_from,
     left_of,
+    name_of,
     prepare,
     sooner,
     stream_of,
@@ -123,12 +124,6 @@ def answered(model: Model, spent: Usage | None, reply: ModelReply) -> ModelReply
 def spent_by(tried: Sequence[tuple[Model, Failure]]) -> Usage:
     """What failed answers have cost, as far as that is known."""
     return sum((usage_in(failure) for _, failure in tried), Usage())
-
-
-def name_of(model: Model) -> str:
-    """What a model is called: by its provider, or as it shows itself."""
-    name = getattr(model, "model", None)
-    return name if isinstance(name, str) else repr(model)
 
 
 def all_failed(tried: Sequence[tuple[Model, Failure]]) -> Failure:

@@ -38,6 +38,12 @@ def failure_from(error: BaseException) -> Failure:
     return Failure("model_failed", f"the model raised {shown(error)}", retryable=retryable, retry_after=after)
 
 
+def name_of(model: Model) -> str:
+    """What a model is called: by its provider, or as it shows itself."""
+    name = getattr(model, "model", None)
+    return name if isinstance(name, str) else repr(model)
+
+
 def usage_in(failure: Failure) -> Usage:
     """The tokens that a failed answer has cost, where its model knows them: `details.usage`."""
     try:

@@ -27,8 +27,9 @@ from ...protocol.formats.http_failures import failure_from_http
 from ...protocol.formats.offered import Offers
 from ...protocol.formats.sse import EventStream
 from ...protocol.history import AssistantMessage, HistoryMessage, Opaque
-from ...protocol.tools import encode_json
+from ...protocol.tools import Retry, encode_json
 from .contract import ModelEvent, ModelReply, ModelRequest
+from .dressed import Once, dressed
 from .settings import merged
 from .translated import Prefixes, Told, Translation
 from .wire import Wire, allowed, trust
@@ -69,6 +70,7 @@ class Hosted(ABC):
     """A model behind an SDK. It has one pool of connections for each event loop it is used in, until `aclose`.
 
     `model` names it, `base_url` says where it is (None: at its provider's), `maker` who what it says is kept for.
+    `once` is the same without retries.
     """
 
     wire: ClassVar[Wire]
@@ -81,6 +83,8 @@ class Hosted(ABC):
         api_key: str | None = None,
         settings: Mapping[str, Any] | None = None,
         cache: bool | None = None,
+        retries: int | Retry = 0,
+        tool_parser: str | None = None,
     ) -> None:
         allowed()
         self._sdk, self._http = self.wire.sdk()
@@ -97,6 +101,8 @@ class Hosted(ABC):
         self._prefixes = Prefixes(self.translation())
         self._offers = Offers(self.wire.format)
         self._clients: WeakKeyDictionary[object, Any] = WeakKeyDictionary()
+        self.once = Once(self)
+        self._way = dressed(self.once, retries, tool_parser)
         self.troubles = (getattr(self._sdk, self.wire.error), self._http.HTTPError, *_GARBAGE)
 
     def __repr__(self) -> str:
@@ -144,6 +150,10 @@ class Hosted(ABC):
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Answer `request`. Raises Misuse for settings or a choice that can't be, else ToolwireError."""
+        return await self._way.complete(request)
+
+    async def answer(self, request: ModelRequest) -> ModelReply:
+        """The same, asked once."""
         client = self._client()
         asked = self._question(request)
         try:
@@ -157,8 +167,12 @@ class Hosted(ABC):
         except self.troubles as error:
             raise ToolwireError(self.failure(error)) from error
 
-    def stream(self, request: ModelRequest) -> AbstractAsyncContextManager["Events"]:
+    def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[AsyncIterator[ModelEvent]]:
         """The events of the answer to `request`, the last of which is its ModelReply."""
+        return self._way.stream(request)
+
+    def events(self, request: ModelRequest) -> "Events":
+        """The same, asked once."""
         return Events(self, request)
 
     async def aclose(self) -> None:

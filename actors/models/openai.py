@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from ...protocol.formats.names import digest
 from ...protocol.formats.openai import FORMAT, message_to_openai
-from ...protocol.tools import encode_json
+from ...protocol.tools import Retry, encode_json
 from .contract import ModelRequest
+from .dressed import RETRIES
 from .hosted import Frame, Hosted, Json
 from .output import instructed, openai_schema
 from .settings import Settings, chosen
@@ -48,15 +49,27 @@ def openai(
     api_key: str | None = None,
     settings: Settings | None = None,
     cache: bool | None = None,
+    retries: int | Retry = RETRIES,
+    tool_parser: str | None = None,
 ) -> "OpenAI":
     """A model of OpenAI, or of whoever speaks like it at `base_url` (such as "http://127.0.0.1:11434/v1").
 
     Without `api_key` it is taken from OPENAI_API_KEY, without `base_url` from OPENAI_BASE_URL; who has a base_url needs
     no key. `settings` hold for each request. `cache`: whether a conversation names itself to the provider's cache of
     prompts; None leaves that to OpenAI itself, because its relatives may not know the word.
+    `retries` is how often a failure that may pass is tried again, see `retrying`. `tool_parser` reads calls that the
+    model writes as text: "hermes", "mistral" or "json", see `parsed`.
     Raises Misuse if the SDK or the key is missing, a setting can't be, or TOOLWIRE_NO_MODELS forbids real models.
     """
-    return OpenAI(model, base_url=base_url, api_key=api_key, settings=settings, cache=cache)
+    return OpenAI(
+        model,
+        base_url=base_url,
+        api_key=api_key,
+        settings=settings,
+        cache=cache,
+        retries=retries,
+        tool_parser=tool_parser,
+    )
 
 
 class OpenAI(Hosted):

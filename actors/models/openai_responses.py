@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from ...protocol.formats.names import digest
 from ...protocol.formats.openai_responses import FORMAT, items_to_openai_responses
-from ...protocol.tools import encode_json
+from ...protocol.tools import Retry, encode_json
 from .contract import ModelRequest
+from .dressed import RETRIES
 from .hosted import Frame, Hosted, Json
 from .output import instructed, openai_schema
 from .settings import Settings, chosen
@@ -47,12 +48,13 @@ def openai_responses(
     api_key: str | None = None,
     settings: Settings | None = None,
     cache: bool | None = None,
+    retries: int | Retry = RETRIES,
 ) -> "OpenAIResponses":
     """A model of OpenAI by its Responses, or of whoever speaks them at `base_url`. The rest is as with `openai`.
 
     OpenAI is asked to store nothing; what a model has thought goes back encrypted; `extra` can change that.
     """
-    return OpenAIResponses(model, base_url=base_url, api_key=api_key, settings=settings, cache=cache)
+    return OpenAIResponses(model, base_url=base_url, api_key=api_key, settings=settings, cache=cache, retries=retries)
 
 
 class OpenAIResponses(Hosted):

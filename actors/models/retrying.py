@@ -12,17 +12,22 @@ from ...protocol.events import Usage
 from ...protocol.failures import Failure, Misuse, ToolwireError
 from ...protocol.retry import wait_after
 from ...protocol.tools import Retry
-from ..steps.asked import retry
 from .contract import Model, ModelReply, ModelRequest, StreamingModel
-from .hearing import Answering, Begun, Hearing, close, failure_from, left_of, prepare, sooner, too_late, usage_in
+from .hearing import (
+    Answering,
+    Begun,
+    Hearing,
+    close,
+    failure_from,
+    left_of,
+    name_of,
+    prepare,
+    sooner,
+    too_late,
+    usage_in,
+)
 
 T = TypeVar("T")
-
-
-def tried_again(model: Model, retries: int | Retry) -> Model:
-    """`model`, asked again as `retries` says: a number, 0 for never, or all of it. Raises Misuse."""
-    asked = retry("retrying", retries)
-    return model if asked is None else Retrying(model, asked)
 
 
 class Retrying:
@@ -55,6 +60,16 @@ class Retrying:
         except BaseException as error:  # noqa: BLE001 - what cancels is raised again
             tries = Tries(self, request, began)
             return tries.answered(await tries.go_on(error, self._whole))
+
+    @property
+    def model(self) -> str:
+        """What the model inside is called."""
+        return name_of(self.inner)
+
+    @property
+    def once(self) -> Model:
+        """The model inside, which is asked once."""
+        return self.inner
 
     async def aclose(self) -> None:
         """Close the model inside."""

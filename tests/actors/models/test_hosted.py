@@ -42,7 +42,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @asynccontextmanager
 async def model_of(name: str, *answers: Any, **options: Any) -> AsyncIterator[Any]:
     async with Provider(name, *answers).serving() as base_url:
-        model = getattr(models, name)(NAMES[name], base_url=base_url, **options)
+        model = getattr(models, name)(NAMES[name], base_url=base_url, **{"retries": 0, **options})
         with anyio.fail_after(10):
             yield model
         await model.aclose()

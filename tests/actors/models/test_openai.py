@@ -57,7 +57,7 @@ def events_of(*deltas: dict[str, Any], finish: str | None = "stop", done: bool =
 @asynccontextmanager
 async def model_of(provider: Any, **options: Any) -> AsyncIterator[OpenAI]:
     async with provider.serving() as base_url:
-        model = openai("m", base_url=base_url, **options)
+        model = openai("m", base_url=base_url, **{"retries": 0, **options})
         with anyio.fail_after(10):
             yield model
         await model.aclose()
@@ -287,7 +287,7 @@ async def test_nobody_there() -> None:
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     port = listener.extra_attributes[anyio.abc.SocketAttribute.local_port]()
     await listener.aclose()
-    model = openai("m", base_url=f"http://127.0.0.1:{port}/v1")
+    model = openai("m", base_url=f"http://127.0.0.1:{port}/v1", retries=0)
     failure = await failure_of(model, ModelRequest(ASKED))
     assert (failure.code, failure.retryable) == ("model_failed", True)
     assert str(port) in failure.message
@@ -328,6 +328,6 @@ async def test_a_missing_sdk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_it_is_a_streaming_model_and_shows_no_key() -> None:
-    model = openai("m", base_url="http://user:secret@127.0.0.1:9/v1", api_key="sk-secret")
+    model = openai("m", base_url="http://user:secret@127.0.0.1:9/v1", api_key="sk-secret", retries=0)
     assert isinstance(model, StreamingModel)
     assert repr(model) == "<OpenAI m at http://127.0.0.1:9/v1>"

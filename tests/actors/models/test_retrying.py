@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from toolwire.actors.models.contract import ModelEvent, ModelReply, ModelRequest, StreamingModel
-from toolwire.actors.models.retrying import Retrying, tried_again
+from toolwire.actors.models.retrying import Retrying
 from toolwire.actors.models.scripted import Scripted, scripted, spoken
 from toolwire.protocol.events import CallSpoken, TextDelta, Usage
 from toolwire.protocol.failures import Failure, Misuse, ToolwireError, failed
@@ -283,17 +283,6 @@ async def test_it_closes_what_is_inside_and_shows_it() -> None:
     await Retrying(scripted([]), AT_ONCE).aclose()
     assert inner.closed == 1
     assert repr(Retrying(scripted([]), AT_ONCE)) == "<Retrying <Scripted [steps: 0 | spoken: 0]> [retries: 2]>"
-
-
-async def test_how_often_is_written_as_for_tools() -> None:
-    inner = scripted([])
-    assert tried_again(inner, 0) is inner
-    again = tried_again(inner, 2)
-    assert isinstance(again, Retrying)
-    assert again.retry == Retry(2)
-    for wrong in (-1, True, Retry(2, codes=("busy",))):
-        with pytest.raises(Misuse, match="retrying: "):
-            tried_again(inner, wrong)
 
 
 @pytest.mark.parametrize("limit", [None, 50.0])

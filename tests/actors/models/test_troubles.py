@@ -265,7 +265,7 @@ async def test_silence_ends_with_the_time_left(wire: str, way: str) -> None:
 async def test_nobody_there(wire: str, way: str) -> None:
     async with Provider(wire).serving() as base_url:
         pass
-    model = MODELS[wire]("m", base_url=base_url, api_key="sk-secret")
+    model = MODELS[wire]("m", base_url=base_url, api_key="sk-secret", retries=0)
     failure = await failure_of(model, way)
     assert (failure.code, failure.retryable) == ("model_failed", True)
     assert base_url.partition("//")[2] in failure.message

@@ -38,7 +38,13 @@ async def speaking(
     tasks, files = _tasks(), _files()
     provider = Provider(wire, *answers)
     async with provider.serving() as base_url:
-        asked: Hosted = MODELS[provider.wire.name](model, base_url=base_url, api_key="sk-secret", **options)
+        options = {
+            "retries": 0,
+            "base_url": base_url,
+            "api_key": "sk-secret",
+            **options,
+        }  # each trouble is heard at once
+        asked: Hosted = MODELS[provider.wire.name](model, **options)
         with anyio.fail_after(PATIENCE):
             try:
                 yield asked, provider
