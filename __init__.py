@@ -38,6 +38,7 @@ from .protocol.history import AssistantMessage, History, Opaque, SystemMessage, 
 from .protocol.limits import Limits
 from .protocol.outline import Graph
 from .protocol.policy import Policy, Rule
+from .protocol.prices import Price
 from .protocol.record import CallRecord
 from .protocol.schema import Inject
 from .protocol.secret import Secret
@@ -76,6 +77,7 @@ __all__ = [
     "Opaque",
     "Pending",
     "Policy",
+    "Price",
     "ReasoningDelta",
     "Reply",
     "Retry",

@@ -1,9 +1,10 @@
 """An agent: a name for a model, what it is told, what it may call, and how far it may go."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
 
 from ..protocol.failures import Misuse, failed
 from ..protocol.limits import LIMITS, Limits
@@ -21,21 +22,22 @@ class Agent(Struct, frozen=True):
     """What conversations of one kind have in common.
 
     `model` is a string (`"openai:gpt-5.1"`) or an object with `complete`. `tools` are tools, functions, names or
-    globs; without it, what the runtime serves, and `("*",)` for everything on the bus. `settings` are the
-    provider's own (temperature, max_tokens, …). `references` lets one call of a response use another's result. `eager`
-    says which calls may start while the model still speaks, in turns that are followed: those of `read_only` tools,
-    all, or none ("off"); see docs/streaming.md. `output` is a type that the answer has to be of, or its
-    JSON Schema; the model is asked again `output_retries` times for one that fits (docs/answers.md). With `last_answer`
-    the last of its `rounds` is asked without tools, so that it is an answer. `memory` shortens what the model is told
-    of a long conversation. `selector` chooses among many tools. `when_busy` says what becomes of what is said while a
-    turn runs: it waits ("queue"), is refused, or interrupts the turn.
+    globs; without it, what the runtime serves, and `("*",)` for everything on the bus. `limits`, or a function of the
+    caller that gives them, say how far a turn may go (docs/turns.md). `settings` are the provider's own (temperature,
+    max_tokens, …). `references` lets one call of a response use another's result. `eager` says which calls may start
+    while the model still speaks, in turns that are followed: those of `read_only` tools, all, or none ("off"); see
+    docs/streaming.md. `output` is a type that the answer has to be of, or its JSON Schema; the model is asked again
+    `output_retries` times for one that fits (docs/answers.md). With `last_answer` the last response that `rounds` or
+    `calls` allow has to be an answer. `memory` shortens what the model is told of a long conversation. `selector`
+    chooses among many tools. `when_busy` says what becomes of what is said while a turn runs: it waits ("queue"), is
+    refused, or interrupts the turn.
     """
 
     name: str
     model: str | Model
     system: str = ""
     tools: Sequence[Tool[Any] | Any] | None = None
-    limits: Limits = {}
+    limits: Limits | Callable[[Any], Limits] = {}
     settings: dict[str, Any] = {}
     references: bool = False
     eager: Eager = "read_only"
@@ -49,12 +51,8 @@ class Agent(Struct, frozen=True):
     def __post_init__(self) -> None:
         """Raises Misuse for what can't be meant."""
         # What stands at its default is not looked at: with each `converse(model=…)` an agent is made.
-        if self.limits:
-            if type(self.limits) is not dict and not isinstance(
-                self.limits, Mapping
-            ):  # the first is six times as quick
-                raise Misuse(failed("invalid_call", f"{self._about}: limits are an object, not {self.limits!r:.100}"))
-            check(f"{self._about}, limits", self.limits, LIMITS)
+        if self.limits and not callable(self.limits):
+            self._check(self.limits)
         if (
             self.tools is not None
             or self.references is not False
@@ -67,6 +65,21 @@ class Agent(Struct, frozen=True):
             check(self._about, {name: getattr(self, name) for name in AGENT}, AGENT)
         if self.output is not None:
             output_of(self.output)  # refused here, where it is written
+
+    def limits_for(self, caller: Any) -> Limits:
+        """The limits of turns on behalf of `caller`. Raises Misuse where a function gives what can't be meant."""
+        if not callable(self.limits):
+            return self.limits
+        if isinstance(caller, Raw):
+            caller = msgspec.json.decode(caller)
+        limits = self.limits(caller)
+        self._check(limits)
+        return limits
+
+    def _check(self, limits: Limits) -> None:
+        if type(limits) is not dict and not isinstance(limits, Mapping):  # the first is six times as quick
+            raise Misuse(failed("invalid_call", f"{self._about}: limits are an object, not {limits!r:.100}"))
+        check(f"{self._about}, limits", limits, LIMITS)
 
     @property
     def _about(self) -> str:

@@ -10,7 +10,6 @@ from anyio.lowlevel import checkpoint
 from msgspec import ValidationError
 from msgspec.structs import replace
 
-from ..protocol.agreement import Schema
 from ..protocol.blob import Blob
 from ..protocol.envelope import NO_BYTES
 from ..protocol.events import CallProgress, Event, Pending, ReasoningDelta, Reply, TextDelta, TurnFinished
@@ -25,6 +24,7 @@ from ..protocol.tools import ToolCall
 from ..runtime.border import is_cancellation
 from ..runtime.context import Context, Door
 from .conversation import Conversation
+from .tool import Tool
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Words = str | Sequence[str | Blob]
 """What is said: a text, or texts and blobs in their order."""
+
+ToolChoice = Tool[Any] | str
+"""Which tools a model may, must or must not call: "auto", "none", "required", or a tool, by itself or its name."""
 
 BACKLOG = 1_024
 """Events that wait for a slow reader; from then on deltas and progress are merged, and no other event is lost."""
@@ -72,33 +75,45 @@ class Chat:
         return f"<Chat {self.id} [messages: {len(self._conversation.history)}]>"
 
     @overload
-    async def say(self, text: Words, *blobs: Blob) -> Reply: ...
+    async def say(self, text: Words, *blobs: Blob, tool_choice: ToolChoice = "auto") -> Reply: ...
     @overload
-    async def say(self, text: Words, *blobs: Blob, output: type[T]) -> Reply[T]: ...
+    async def say(self, text: Words, *blobs: Blob, output: type[T], tool_choice: ToolChoice = "auto") -> Reply[T]: ...
     @overload
-    async def say(self, text: Words, *blobs: Blob, output: Any) -> Reply: ...
-    async def say(self, text: Words, *blobs: Blob, output: Any = None) -> Reply:
+    async def say(self, text: Words, *blobs: Blob, output: Any, tool_choice: ToolChoice = "auto") -> Reply: ...
+    async def say(self, text: Words, *blobs: Blob, output: Any = None, tool_choice: ToolChoice = "auto") -> Reply:
         """Say `text`, show `blobs` with it, and wait for the reply.
 
         Blobs may also stand between texts: `say(["Compare", one, "with", other])`. `output` is a type that the answer
-        of this turn has to be of, or a JSON Schema; without it, that of the agent holds (docs/answers.md). Raises
-        ToolwireError only for misuse, in a closed runtime, and, `conflict`, while another turn runs if the
-        conversation is `when_busy="refuse"`.
+        of this turn has to be of, or a JSON Schema; without it, that of the agent holds (docs/answers.md).
+        `tool_choice` is "none" (no tool is called in the turn), "required" (some tool is called first), or the tool
+        that is called first. Raises ToolwireError only for misuse, in a closed runtime, for a tool that is not on offer
+        (`unknown_tool`), and while another turn runs (`conflict`) if the conversation is `when_busy="refuse"`.
         """
         wanted = self._conversation.output if output is None else self._expect(output)
-        schema = None if output is None or wanted is None else wanted.schema
-        said = Say(text) if type(text) is str and not blobs and schema is None else spoken(text, blobs, schema)
+        if type(text) is str and not blobs and output is None and tool_choice == "auto":
+            said = Say(text)
+        else:
+            said = spoken(text, blobs, None if output is None else wanted, tool_choice)
         reply = (await self._context().ask(self.address, said)).reply
         return reply if wanted is None else typed(reply, wanted)
 
-    def stream(self, text: Words, *blobs: Blob, output: Any = None) -> "TurnStream":
+    def stream(
+        self,
+        text: Words,
+        *blobs: Blob,
+        output: Any = None,
+        tool_choice: ToolChoice = "auto",
+        detach: bool = False,
+    ) -> "TurnStream":
         """Say `text`, and follow the turn: `async with chat.stream(…) as events: async for event in events: …`.
 
-        An answer that does not fit `output` is told like any other, and so is the one that comes in its place.
+        Leaving the block cancels the turn, and waits for its end; with `detach` the turn goes on, until its end or that
+        of the runtime. Iterating raises what `say` raises. An answer that does not fit `output` is told like any other,
+        and so is the one that comes in its place.
         """
         wanted = self._conversation.output if output is None else self._expect(output)
-        schema = None if output is None or wanted is None else wanted.schema
-        return TurnStream(self._context(), self.address, spoken(text, blobs, schema, events=True), wanted)
+        said = spoken(text, blobs, None if output is None else wanted, tool_choice, events=True)
+        return TurnStream(self._context(), self.address, said, wanted, detach=detach)
 
     def _expect(self, kind: Any) -> Output:
         """What answers have to be for `kind`, told to the conversation too. Raises Misuse for what has no schema."""
@@ -181,10 +196,13 @@ def counted(what: str, messages: int) -> int:
     return messages
 
 
-def spoken(text: Words, blobs: Sequence[Blob], schema: Schema | None, *, events: bool = False) -> Say:
+def spoken(
+    text: Words, blobs: Sequence[Blob], wanted: Output | None, choice: ToolChoice, *, events: bool = False
+) -> Say:
     """What is said. Raises Misuse for what can't be."""
     said = meant(text, blobs)
-    return Say(said.text, events, said.blobs, output=schema, places=said.places)
+    schema = None if wanted is None else wanted.schema
+    return Say(said.text, events, said.blobs, chosen(choice), schema, said.places)
 
 
 def typed(reply: Reply, wanted: Output) -> Reply:
@@ -196,6 +214,15 @@ def typed(reply: Reply, wanted: Output) -> Reply:
     except (ValidationError, ValueError, TypeError) as error:  # whoever drives the turn knows the schema alone
         failure = failed("invalid_output", f"the answer is not of the type that was asked for: {error}", errors=[])
         return replace(reply, ended="failed", failure=failure, output=None)
+
+
+def chosen(choice: ToolChoice) -> str:
+    """A tool choice as it is said. Raises Misuse for what is none."""
+    name: Any = choice.name if isinstance(choice, Tool) else choice
+    if not isinstance(name, str) or not name:
+        said = f'tool_choice is "auto", "none", "required", a tool or its name, not {choice!r:.100}'
+        raise Misuse(failed("invalid_call", said))
+    return name
 
 
 def token_of(pending: Pending | str) -> str:
@@ -229,16 +256,28 @@ def given(answer: str, arguments: Mapping[str, Any] | None) -> str | None:
 class TurnStream:
     """The events of one turn, numbered; the last is TurnFinished.
 
-    Leaving the block cancels the turn, and waits for its end.
+    Leaving the block cancels the turn, and waits for its end. If it is detached the turn goes on, and nobody hears of
+    it any more; the runtime's end cancels it.
     """
 
-    def __init__(self, context: Context, address: str | Door, said: Say, wanted: Output | None = None) -> None:
+    def __init__(
+        self,
+        context: Context,
+        address: str | Door,
+        said: Say,
+        wanted: Output | None = None,
+        *,
+        detach: bool = False,
+    ) -> None:
         self._context = context
         self._address = address
         self._said = said
         self._wanted = wanted
+        self._detach = detach
         self._waiting: deque[Event] = deque()
         self._news: anyio.Event | None = None  # while somebody waits for an event
+        self._entered = False
+        self._left = False
         self._over = False
         self._told_end = False
         self._error: ToolwireError | None = None
@@ -246,6 +285,10 @@ class TurnStream:
         self._tasks: TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
+        self._entered = True
+        if self._detach:
+            self._context.system.tasks.start_soon(self._run)
+            return self
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._run)
@@ -254,8 +297,10 @@ class TurnStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        self._left = True
         tasks = self._tasks
         if tasks is None:
+            self._waiting.clear()
             return None
         if not self._over:
             tasks.cancel_scope.cancel()
@@ -265,7 +310,7 @@ class TurnStream:
         return swallowed if ours else None
 
     def __aiter__(self) -> Self:
-        if self._tasks is None:
+        if not self._entered:
             raise Misuse(
                 failed("invalid_call", "a stream has to be entered first: async with chat.stream(…) as events")
             )
@@ -298,12 +343,19 @@ class TurnStream:
             self._hear(TurnFinished(reply, self._number + 1))
         except ToolwireError as error:
             self._error = error
+        except BaseException:
+            if self._detach:
+                said = "the runtime was closed before the turn had ended"
+                self._error = ToolwireError(failed("cancelled", said, "maybe", by="runtime"))
+            raise
         finally:
             self._over = True
             self._tell()
 
     def _hear(self, event: Event) -> None:
         self._number = event.number
+        if self._left:
+            return
         if len(self._waiting) >= BACKLOG and self._merged(event):
             return
         self._waiting.append(event)

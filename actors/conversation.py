@@ -106,6 +106,7 @@ class Conversation(Actor):
         history: Sequence[HistoryMessage] = (),
         when_busy: WhenBusy = "queue",
         outputs: Outputs | None = None,
+        last_answer: bool = False,
     ) -> None:
         system = instructed(system or system_of(history)) if references else system
         self._offer = Offer(
@@ -117,6 +118,7 @@ class Conversation(Actor):
             references=references,
             eager=eager,
             read_only=house.catalogue.only_reads,
+            last_answer=last_answer,
         )
         self._offer.outputs = outputs
         self.output = None if outputs is None else outputs.default

@@ -1,5 +1,6 @@
 """The conversations of one process, and the models that they talk to."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,9 +14,10 @@ from msgspec import Raw
 
 from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.history import HistoryMessage
-from ..protocol.limits import DEFAULT_LIMITS
+from ..protocol.limits import DEFAULT_LIMITS, Limits
 from ..protocol.messages import Greet, SelectTools
 from ..protocol.output import RETRIES, Outputs, output_of
+from ..protocol.prices import Prices
 from ..protocol.telling import length_kept
 from ..protocol.tools import encode_json
 from ..runtime.context import Context, Door
@@ -44,10 +46,18 @@ LATELY = 64
 class Conversations:
     """Opens conversations. Named ones stay until they are closed; others last as long as their Chat."""
 
-    def __init__(self, system: ActorSystem, house: House, services: Services, outside: Callable[[], Context]) -> None:
+    def __init__(
+        self,
+        system: ActorSystem,
+        house: House,
+        services: Services,
+        outside: Callable[[], Context],
+        prices: Prices | None = None,
+    ) -> None:
         self.system = system
         self.house = house
         self.services = services
+        self.prices = prices
         self._outside = outside
         self._chats: dict[str, Chat] = {}
         self._conversations: dict[str, Conversation] = {}  # of the chats
@@ -121,7 +131,7 @@ class Conversations:
             name=agent.name,
             caller=told(caller),
             patterns=patterns,
-            limits={**DEFAULT_LIMITS, **agent.limits} if agent.limits else DEFAULT_LIMITS,
+            limits=self._limits(agent, caller) if agent.limits else DEFAULT_LIMITS,
             settings=agent.settings,
             references=agent.references,
             eager=agent.eager,
@@ -129,10 +139,19 @@ class Conversations:
             history=history,
             when_busy=agent.when_busy,
             outputs=outputs_of(agent),
+            last_answer=agent.last_answer,
         )
         if self.kept is not None:
             self.kept.append(made)
         return made
+
+    def _limits(self, agent: Agent, caller: Any) -> Limits:
+        """How far a turn may go, on behalf of that caller. Raises Misuse for a limit that nobody could keep."""
+        limits = agent.limits_for(caller)
+        if self.prices is None and limits.get("cost", math.inf) != math.inf:
+            said = 'a limit of cost needs prices: Runtime(prices={"gpt-5*": Price(input=1.25, output=10)})'
+            raise Misuse(failed("invalid_call", said))
+        return {**DEFAULT_LIMITS, **limits}
 
     async def branched(self, conversation: Conversation, at: int | None, identity: str | None) -> Chat:
         """One that has heard the first `at` messages of another. Raises Misuse where these can't stand alone."""
@@ -206,9 +225,9 @@ class Conversations:
         made = model_from(model)
         name = f"{self.services.instance}-{next(self._numbers)}"
         if "model" in self.system.local:
-            asks = Asks(self.house.asks(self.system.private(ModelActor(made), name)))
+            asks = Asks(self.house.asks(self.system.private(ModelActor(made, self.prices), name)))
         else:
-            await self.system.spawn(ModelActor(made), self.system.address("model", name))
+            await self.system.spawn(ModelActor(made, self.prices), self.system.address("model", name))
             asks = Asks(self.house.asks(self.system.door("model", name)))
         asks.check = getattr(made, "check", None)
         if isinstance(model, str):

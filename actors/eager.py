@@ -13,7 +13,7 @@ from typing import Any, Self
 import anyio
 from anyio.abc import TaskGroup
 
-from ..protocol.events import CallFinished, CallSpoken, CallStarted, Event, TextDelta
+from ..protocol.events import CallFinished, CallSpoken, CallStarted, Event
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import AddCall, BatchEnded, CloseBatch, Complete, OpenBatch
 from ..protocol.streamed import StreamedTurn
@@ -152,9 +152,7 @@ class EagerCalls:
         self._turn = turn
         self._context = context
         self._executor = executor
-        self._all = turn.offer.eager == "all"
         self._hear: Hear
-        self._text: list[str] = []
         self._opening: Opening | None = None
 
     async def __aenter__(self) -> Self:
@@ -185,7 +183,6 @@ class EagerCalls:
         if not isinstance(command, Complete):
             return await self._context.ask(address, command, hear=hear)
         self._hear, self._opening = hear, None
-        self._text = []
         try:
             return await self._context.ask(address, command, hear=hear)
         finally:
@@ -196,8 +193,6 @@ class EagerCalls:
         if type(event) is CallSpoken:
             self._spoken(event)
             return True
-        if self._all and type(event) is TextDelta:
-            self._text.append(event.text)
         return False
 
     def _spoken(self, event: CallSpoken) -> None:
@@ -208,7 +203,6 @@ class EagerCalls:
                 if self._opening is not None:
                     self._opening.add(command)
             elif type(command) is OpenBatch and self._turn.speaking is not None:
-                self._turn.speaking.text = self._text
                 self._opening = Opening(command, self._executor, self._context, self._hear)
 
     def _withdraw(self) -> None:

@@ -3,10 +3,13 @@
 from collections import OrderedDict
 from typing import ClassVar
 
+from msgspec.structs import replace
+
 from ..protocol.events import CallSpoken, ReasoningDelta, TextDelta
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.history import History, HistoryMessage
 from ..protocol.messages import Complete, Completed, Remember, Remembered, SendAll
+from ..protocol.prices import Prices
 from ..protocol.tools import ToolSpec
 from ..runtime.actor import Actor
 from ..runtime.border import ends_program, is_ours, shown
@@ -67,8 +70,9 @@ class ModelActor(Actor):
     hears = Complete | Remember
     limit: ClassVar[int | None] = None
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, prices: Prices | None = None) -> None:
         self.model = model
+        self.prices = prices
         self._speaker = model if isinstance(model, StreamingModel) else None  # asked once: 13 µs
         self.memory = Memory()
 
@@ -101,7 +105,20 @@ class ModelActor(Actor):
         if type(reply) is not ModelReply:
             said = f"the model returned {type(reply).__name__}, not a ModelReply"
             raise ToolwireError(failed("model_failed", said))
+        if self.prices is not None:
+            return self._priced(reply, self.prices)
         return Completed(reply.text, reply.calls, reply.usage, reply.finish, reply.opaque, reply.model)
+
+    def _priced(self, reply: ModelReply, prices: Prices) -> Completed:
+        """What the model said, with what it cost."""
+        name = reply.model or str(getattr(self.model, "model", ""))
+        try:
+            cost = prices.cost(name, reply.usage)
+        except Exception as error:
+            said = f"Runtime(prices=…) raised {shown(error)} for the model {name[:100]!r}"
+            raise ToolwireError(failed("failed", said, by="prices")) from error
+        usage = reply.usage if cost is None else replace(reply.usage, cost=cost)
+        return Completed(reply.text, reply.calls, usage, reply.finish, reply.opaque, name, cost is not None)
 
     def unsaid(self, error: Exception) -> Failure:
         """Whatever can't be sent on, the model has said."""

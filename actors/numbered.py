@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from ..protocol.events import CallFinished, ConfirmationWanted, Event
+from ..protocol.events import CallFinished, ConfirmationWanted, Event, TextDelta
 from ..protocol.turn import Turn
 from ..runtime.context import Context
 from .eager import EagerCalls
@@ -24,7 +24,9 @@ class Numbered:
         if self._eager is not None and self._eager.heard(event):
             return
         self._number += 1
-        if type(event) is CallFinished:
+        if type(event) is TextDelta:
+            self._turn.told.append(event.text)
+        elif type(event) is CallFinished:
             self._turn.tell(event.result)
         elif type(event) is ConfirmationWanted:
             self._turn.ask(event.pending)

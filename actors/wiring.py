@@ -1,7 +1,7 @@
 """The runtime: an actor system with the six actors in it, and the face that a program talks to."""
 
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from types import TracebackType
@@ -20,6 +20,7 @@ from ..protocol.offer import Eager
 from ..protocol.options import check
 from ..protocol.outline import Graph
 from ..protocol.policy import Policy
+from ..protocol.prices import Prices, Pricing
 from ..protocol.record import CallRecord
 from ..protocol.sanitizers import Sanitizer
 from ..protocol.subjects import KINDS
@@ -82,7 +83,7 @@ class Runtime:
     undone, once a turn has read what strangers may have written (docs/protection.md).
     `history` is of how many calls the records are kept here, `audit` where they are kept beside that; with
     `audit_strict` a call begins only when its record has a place (docs/outcomes.md). `selector` chooses where many
-    tools are in reach, for agents that have none of their own.
+    tools are in reach, for agents that have none of their own. `prices` is what models cost (docs/turns.md).
 
     Raises ToolwireError, `unreachable`, where nobody listens at the url, `storage_failed` where no record can be kept,
     and ValueError for a url of no known kind.
@@ -109,6 +110,7 @@ class Runtime:
         policy: Policy | None = None,
         taint: bool = True,
         selector: SelectionStrategy | None = None,
+        prices: Pricing | None = None,
     ) -> None:
         check("Runtime", {name: value for name, value in locals().items() if name in RUNTIME}, RUNTIME)
         self.url = url
@@ -123,6 +125,7 @@ class Runtime:
         self._key = key_of(secret)
         self._policy = policy
         self._selector = Keyword() if selector is None else selector
+        self._prices = None if prices is None else Prices(prices)
         self._directory: Directory | None = None
         self._services: Services
         self._conversations: Conversations
@@ -208,7 +211,7 @@ class Runtime:
         workshop.executor = executor
         workshop.confirmations = Confirmations(instance, system.clock, self._key)
         self._services = Services(system, self.tools, workshop, directory)
-        self._conversations = Conversations(system, house, self._services, self._context)
+        self._conversations = Conversations(system, house, self._services, self._context, self._prices)
 
     async def serve(self, *things: Any, prefix: str = "", namespace: str = "", replace: bool = False) -> Served:
         """Serve tools, functions, objects (each public method is a tool), agents and lazy tools; ready when it returns.
@@ -359,7 +362,7 @@ class Runtime:
         model: str | Model | None = None,
         system: str = "",
         tools: Sequence[Any] | None = None,
-        limits: Limits | None = None,
+        limits: Limits | Callable[[Any], Limits] | None = None,
         settings: dict[str, Any] | None = None,
         references: bool = False,
         eager: Eager = "read_only",

@@ -2,21 +2,35 @@
 
 from typing import Any
 
-from .cues import Phase
-from .events import Pending
+from .cues import Phase, Wait, Waited
+from .events import Pending, Reply, Usage
 from .failures import ToolwireError, failed
-from .messages import Decision
+from .messages import Decision, RunBatch, TurnEnded
+from .offer import Offer
 from .questions import Questions
+from .response import Response
 from .tools import ToolResult
 
 
 class Asking:
     """What has been asked in a turn, and not been carried out yet. `questions` is None until something is asked."""
 
-    __slots__ = ("phase", "questions")
+    __slots__ = ("events", "offer", "phase", "questions", "response", "results", "rounds", "tainted", "usage")
 
+    events: bool
+    offer: Offer
     phase: str
     questions: Questions | None
+    response: Response
+    results: list[ToolResult[Any]]
+    rounds: int
+    tainted: bool
+    usage: Usage
+
+    @property
+    def batch(self) -> str:
+        """What the batch in hand is called while it runs."""
+        raise NotImplementedError
 
     @property
     def pending(self) -> tuple[Pending, ...]:
@@ -45,3 +59,40 @@ class Asking:
         if self.questions is None:
             self.questions = Questions()
         return self.questions.look(results)
+
+    def _go_on(self, *, wait: bool) -> RunBatch | Wait | TurnEnded:
+        """Carry out what was answered; if nothing was, wait for it, or let the turn pause."""
+        questions = self.questions
+        assert questions is not None  # noqa: S101 - in these phases there are questions
+        decisions = questions.decided()
+        if decisions:
+            return self._again(questions, decisions)
+        if wait:
+            self.phase = Phase.WAITING
+            return Wait(questions.open, self.offer.confirm_within)
+        return self._pause(questions)
+
+    def _again(self, questions: Questions, decisions: dict[int, Decision]) -> RunBatch:
+        """Run what can go on now that so much is decided. What has ended stands."""
+        self.phase = Phase.CALLING
+        return RunBatch(
+            self.response.calls,
+            self.offer.references,
+            events=self.events,
+            name=self.batch,
+            ended=questions.standing(decisions),
+            decisions=decisions,
+            tainted=self.tainted,
+        )
+
+    def _pause(self, questions: Questions) -> TurnEnded:
+        """Put the turn aside. Until it goes on, its open calls stand in the history with what they wait for."""
+        if self.phase != Phase.PAUSED:
+            self.response.put_aside(self.offer, questions.results)
+            self.phase = Phase.PAUSED
+        text = "" if self.response.message is None else self.response.message.text
+        calls = (*self.results, *questions.results)
+        return TurnEnded(Reply(text, "paused", calls, self.usage, self.rounds, None, questions.open))
+
+    def _waited(self, _heard: Waited) -> RunBatch | Wait | TurnEnded:
+        return self._go_on(wait=False)

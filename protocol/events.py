@@ -22,7 +22,7 @@ class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
     """Tokens, as the provider counts them, and what they cost, if the runtime was told its prices.
 
     `cached_tokens` are those of `input_tokens` that the provider had kept, `reasoning_tokens` those of `output_tokens`
-    that it thought with.
+    that it thought with. `cache_write_tokens` are those of `input_tokens` that it was told to keep.
     """
 
     input_tokens: int = 0
@@ -30,6 +30,7 @@ class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     cost: float = 0.0
+    cache_write_tokens: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -38,6 +39,7 @@ class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
             self.cached_tokens + other.cached_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
             self.cost + other.cost,
+            self.cache_write_tokens + other.cache_write_tokens,
         )
 
 

@@ -137,6 +137,7 @@ class Completed(Message, frozen=True, tag="completed", gc=False):
     """What the model said. `finish` is one of: stop, calls, length, filtered, refused, paused (ask it again).
 
     `opaque` is for the provider that made it, and goes into the history with the rest. `model` is who answered.
+    `priced`: what it costs is known.
     """
 
     text: str = ""
@@ -145,6 +146,7 @@ class Completed(Message, frozen=True, tag="completed", gc=False):
     finish: str = "stop"
     opaque: tuple[Opaque, ...] = ()
     model: str = ""
+    priced: bool = False
 
 
 class SendAll(Message, frozen=True, tag="send_all", gc=False):

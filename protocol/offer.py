@@ -21,8 +21,8 @@ def nobody(_name: str) -> bool:
 class Offer:
     """What a conversation brings to each of its turns, and what stays from one to the next.
 
-    `read_only` says of a tool, by name, that it is known to change nothing. `outputs` are made when answers are first
-    asked to be of a type.
+    `read_only` says of a tool, by name, that it is known to change nothing. With `last_answer` the last response that
+    the limits allow has to be an answer. `outputs` are made when answers are first asked to be of a type.
     """
 
     __slots__ = (
@@ -33,6 +33,7 @@ class Offer:
         "eager",
         "history",
         "known",
+        "last_answer",
         "limits",
         "metered",
         "outputs",
@@ -57,6 +58,7 @@ class Offer:
         references: bool = False,
         eager: Eager = "read_only",
         read_only: Callable[[str], bool] = nobody,
+        last_answer: bool = False,
     ) -> None:
         self.conversation = conversation
         self.history = history
@@ -67,6 +69,7 @@ class Offer:
         self.eager: Eager = eager
         self.read_only = read_only
         self.outputs: Outputs | None = None
+        self.last_answer = last_answer
         self.known = 0
         self.used: dict[str, None] = {}
         self.rounds = limits.get("rounds", math.inf)
@@ -95,6 +98,8 @@ class Offer:
                 return "tokens"
             if usage.output_tokens > limits.get("output_tokens", math.inf):
                 return "tokens"
+            if usage.cost > limits.get("cost", math.inf):
+                return "cost"
         return None
 
     def room(self, called: int) -> int | None:

@@ -10,7 +10,7 @@ from .tools import ToolCall
 
 
 class Speaking:
-    """The calls of one response that were handed over while the model spoke, in their order, and the text so far.
+    """The calls of one response that were handed over while the model spoke, in their order.
 
     `opaque` are the blocks up to the last call, if one of them is for the provider alone.
     `held` are those that came before the first that may start. `repeated` are the positions of those handed over that
@@ -18,14 +18,13 @@ class Speaking:
     it, if it does.
     """
 
-    __slots__ = ("calls", "held", "last", "name", "opaque", "repeated", "rest", "text")
+    __slots__ = ("calls", "held", "last", "name", "opaque", "repeated", "rest")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.calls: list[ToolCall] = []
         self.held: list[ToolCall] = []
         self.repeated: list[int] = []
-        self.text: list[str] = []
         self.opaque: tuple[Opaque, ...] = ()
         self.rest: list[AddCall] = []
         self.last: tuple[str, str, Failure | None] | None = None

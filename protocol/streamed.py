@@ -2,13 +2,13 @@
 
     COMPLETING ── the first call is spoken ──▶ SPEAKING ── Completed ──▶ CALLING ── BatchEnded ──▶ COMPLETING …
 
-What the model says until it has ended may yet be dropped: if it fails, or the turn is interrupted, what was begun is
-cancelled, and nothing of it stays. Only once a call that may have changed something was handed over it stands as it
-is: the history says what was called, and what came of it.
+The calls of a response may yet be dropped until it has ended: if it fails, or the turn is interrupted, what was begun
+is cancelled, and only the text that was told stays. Once a call that may have changed something was handed over they
+stand as they are: the history says what was called, and what came of it.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from .cues import Phase
 from .events import CallSpoken
@@ -25,6 +25,8 @@ class StreamedTurn(Turn):
     """See `Turn`. `speaking` is the response in hand, if a call of it was told before its end."""
 
     __slots__ = ("speaking",)
+
+    streamed: ClassVar[bool] = True
 
     def __init__(self, offer: Offer, *, events: bool = True, name: str = "") -> None:
         super().__init__(offer, events=events, name=name)
@@ -113,21 +115,7 @@ class StreamedTurn(Turn):
 
     def _complete(self) -> Complete:
         self.speaking = None
-        offer = self.offer
-        self.phase = Phase.COMPLETING
-        newer = tuple(offer.history[offer.known :])
-        return Complete(
-            offer.conversation,
-            offer.known,
-            newer,
-            self.digest,
-            None,
-            offer.settings,
-            self.events,
-            self.events and bool(self.digest),
-            self.tool_choice,
-            self.output,
-        )
+        return super()._complete()
 
     def _replied(self, heard: Completed) -> CloseBatch:
         """The response has ended, and some of its calls may run already."""
@@ -138,20 +126,21 @@ class StreamedTurn(Turn):
             return self._keep(heard.text, changed)
         self._take_down(heard)
         self.phase = Phase.CALLING
-        spent = self.offer.spent(self.rounds, self.called, self.usage)
+        over = self._over(heard)
         self.called += len(heard.calls)
-        if spent is None:
+        if over is None:
             late = self.repeated.among(heard.calls[len(speaking.calls) :])  # the others are counted already
             speaking.leave(heard.calls, speaking.positions(late))
             return CloseBatch(speaking.name, len(heard.calls))
-        speaking.last = (spent, heard.text, None)
-        return CloseBatch(speaking.name, len(speaking.calls), failed("limit_reached", SPENT.format(spent), "none"))
+        ended, failure = over
+        speaking.last = (ended, heard.text, failure)
+        return CloseBatch(speaking.name, len(speaking.calls), failed("limit_reached", SPENT.format(ended), "none"))
 
     def _broken(self, heard: Failure) -> Command:
         """The model has failed in the midst of a response."""
         speaking = self._spoken()
         if self._must_stay(speaking):
-            return self._keep("".join(speaking.text), heard)
+            return self._keep("".join(self.told), heard)
         self._drop()
         return self._fail(heard)
 
@@ -162,10 +151,9 @@ class StreamedTurn(Turn):
     def _keep(self, text: str, failure: Failure) -> CloseBatch:
         """What was said becomes history: what runs goes on to its end, what has not begun does not begin."""
         speaking = self._spoken()
-        self.rounds += 1
         self._write(text, speaking)
         self.phase = Phase.CALLING
-        speaking.last = (ENDED_BY.get(failure.code, "failed"), "", failure)
+        speaking.last = (ENDED_BY.get(failure.code, "failed"), text, failure)
         said = "the model's response broke off before this call had begun"
         return CloseBatch(speaking.name, len(self.open), failed("cancelled", said, "none", by="model"))
 
@@ -187,17 +175,20 @@ class StreamedTurn(Turn):
         """The turn ends in the midst of a response."""
         speaking = self._spoken()
         if self._must_stay(speaking):
-            self._write("".join(speaking.text), speaking)
+            self.said = "".join(self.told)
+            self._write(self.said, speaking)
         else:
             self._drop()
 
     def _write(self, text: str, speaking: Speaking) -> None:
         """Write a response that did not come to its end into the history."""
+        self.rounds += 1
+        self.told = []
         message = self.response.message = AssistantMessage(text, tuple(speaking.calls), speaking.opaque)
         self.called += len(message.calls)
 
     def _drop(self) -> None:
-        """Nothing of the response stays."""
+        """Nothing of the response stays but what was told."""
         self.phase = Phase.COMPLETING
         self.speaking = None
         self.response.drop()

@@ -10,24 +10,25 @@ a person, so does the turn, for a while, and is then put aside until somebody an
                                                      └─ Waited, for nothing ──▶ PAUSED ── Waited, answered ──▶ CALLING …
 
 A `Turn` knows no clock and sends nothing. It appends to the history, which is valid at every instant, before `close`
-too: a response goes in with the results of its calls, see `Response`.
+too: a response goes in with the results of its calls, see `Response`. What somebody was told of a response that came to
+no end stands there as well, as the text that it is.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from .asking import Asking
 from .blob import Blob
+from .choice import after_first, is_name, not_on_offer
 from .cues import CHANGED, Phase, ToolsChanged, Wait, Waited
 from .events import Reply, Usage
-from .failures import Effect, Failure, failed
+from .failures import Effect, Failure, ToolwireError, failed
 from .history import AssistantMessage, UserMessage
 from .messages import (
     BatchEnded,
     CloseBatch,
     Complete,
     Completed,
-    Decision,
     RunBatch,
     SelectTools,
     SendAll,
@@ -36,6 +37,7 @@ from .messages import (
 )
 from .offer import Offer
 from .output import Wanted
+from .prices import unpriced
 from .questions import Questions, left, question
 from .repeats import Repeats
 from .response import Response
@@ -46,6 +48,9 @@ NOTHING = Usage()
 
 Command = SelectTools | Complete | RunBatch | CloseBatch | Wait | TurnEnded
 Heard = ToolsSelected | Completed | SendAll | BatchEnded | Failure | ToolsChanged | Waited
+
+Over = tuple[str, Failure | None]
+"""How a turn ends, and why, if not well."""
 
 REPEATS = 3
 """How often in a row the model actor may ask for everything: it forgets only where memory is short."""
@@ -58,27 +63,25 @@ class Turn(Asking):
     """One turn of a conversation, from what the user says to the reply. `name` is unique among all turns.
 
     `seconds` is the time that a paused one has left, `waited` how long it has waited for a person since it started, or
-    went on: whoever looks at the clock keeps them here.
+    went on: whoever looks at the clock keeps them here. `told` is the text of the response in hand that somebody heard,
+    `said` that of the answer so far, where it comes in more than one response, or came to no end.
     """
+
+    streamed: ClassVar[bool] = False
 
     __slots__ = (
         "called",
         "digest",
-        "events",
         "name",
         "names",
-        "offer",
         "output",
         "repeated",
         "repeats",
-        "response",
-        "results",
-        "rounds",
+        "said",
         "seconds",
-        "tainted",
         "text",
+        "told",
         "tool_choice",
-        "usage",
         "waited",
         "wanted",
     )
@@ -106,6 +109,8 @@ class Turn(Asking):
         self.response = Response()
         self.results: list[ToolResult[Any]] = []
         self.usage = NOTHING
+        self.told: list[str] = []
+        self.said = ""
 
     def start(
         self,
@@ -169,19 +174,44 @@ class Turn(Asking):
                 return failed(code, sentence, "none" if waits else effect)
 
             self._answer(self.response.broken_off(failing, standing))
+        if self.told:
+            self._stand()
         self.questions = None
         self.phase = Phase.ENDED
 
     def end(self, ended: str, text: str = "", failure: Failure | None = None, output: Any = None) -> TurnEnded:
         """The turn is over."""
-        if self.open or self.phase == Phase.SPEAKING:
+        if self.open or self.told or self.phase == Phase.SPEAKING:
             self.close()
         self.phase = Phase.ENDED
-        return TurnEnded(Reply(text, ended, tuple(self.results), self.usage, self.rounds, failure, (), output))
+        said = text or self.said
+        return TurnEnded(Reply(said, ended, tuple(self.results), self.usage, self.rounds, failure, (), output))
 
     def _select(self, _heard: ToolsChanged = CHANGED) -> SelectTools:
         self.phase = Phase.SELECTING
-        return SelectTools(self.text, self.offer.patterns, tuple(self.offer.used))
+        used = tuple(self.offer.used)
+        if self.tool_choice != "auto" and is_name(self.tool_choice):
+            used = (self.tool_choice, *used)
+        return SelectTools(self.text, self.offer.patterns, used)
+
+    def _selected(self, heard: ToolsSelected) -> Command:
+        # The same tools, offered with references, are another offer.
+        self.digest = f"{heard.digest}$" if heard.digest and self.offer.references else heard.digest
+        self.names = heard.names
+        if self.tool_choice != "auto":
+            self._must_offer()
+        return self._complete()
+
+    def _must_offer(self) -> None:
+        """Raises ToolwireError where the model is to call a tool that is not on offer. Then nothing was said."""
+        refused = not_on_offer(self.tool_choice, self.names)
+        if refused is not None:
+            self._unsay()
+            raise ToolwireError(refused)
+
+    def _unsay(self) -> None:
+        """What the user said can't be told to anybody."""
+        self.offer.history = self.offer.history[:-1]
 
     def _complete(self) -> Complete:
         offer = self.offer
@@ -195,41 +225,62 @@ class Turn(Asking):
             None,
             offer.settings,
             self.events,
-            False,
-            self.tool_choice,
+            self.streamed and self.events and bool(self.digest),
+            self.tool_choice if self._last(self.rounds + 1) is None else "none",
             self.output,
         )
 
-    def _selected(self, heard: ToolsSelected) -> Command:
-        # The same tools, offered with references, are another offer.
-        self.digest = f"{heard.digest}$" if heard.digest and self.offer.references else heard.digest
-        self.names = heard.names
-        return self._complete()
+    def _last(self, rounds: int) -> str | None:
+        """Which limit makes the response of that number the last one, where that is to be an answer."""
+        offer = self.offer
+        if not offer.last_answer or not self.digest or self.tool_choice == "none":
+            return None
+        return offer.spent(rounds, self.called, NOTHING)
 
     def _completed(self, heard: Completed) -> Command:
         self._take_down(heard)
+        over = self._over(heard)
         if not heard.calls:
-            ended = FINISHED.get(heard.finish, "answered")
-            if self.wanted is not None and ended == "answered":
-                return self._judge(self.wanted, heard.text)
-            return self.end(ended, heard.text)
-        spent = self.offer.spent(self.rounds, self.called, self.usage)
-        if spent is not None:
-            self.close("limit_reached", SPENT.format(spent), "none")
-            return self.end(spent, heard.text)
+            return self._answered(heard, over)
+        if over is not None:
+            ended, failure = over
+            self.close("limit_reached", SPENT.format(ended), "none")
+            return self.end(ended, heard.text, failure)
         return self._call(heard.calls)
 
-    def _judge(self, wanted: Wanted, text: str) -> Command:
+    def _answered(self, heard: Completed, over: Over | None) -> Command:
+        """The model has said something, and calls nothing."""
+        self.said += heard.text
+        if heard.finish == "paused" and over is None:  # it has more to say, and wants to be asked for it
+            return self._complete()
+        if over is not None and (heard.finish == "paused" or over[1] is not None):
+            return self.end(over[0], failure=over[1])
+        ended = FINISHED.get(heard.finish, "answered")
+        if ended == "answered":
+            if self.offer.last_answer:
+                ended = self._last(self.rounds) or ended
+            if self.wanted is not None:
+                return self._judge(self.wanted, ended, over)
+        return self.end(ended)
+
+    def _judge(self, wanted: Wanted, ended: str, over: Over | None) -> Command:
         """End with what an answer says, or let the model mend it, as far as it may."""
-        value = wanted.output.heard(text)
+        value = wanted.output.heard(self.said)
         if not isinstance(value, Failure):
-            return self.end("answered", text, output=value)
-        spent = self.offer.spent(self.rounds, self.called, self.usage)
-        if not wanted.left or spent is not None:
-            return self.end(spent if wanted.left and spent else "failed", text, value)
+            return self.end(ended, output=value)
+        if not wanted.left or over is not None:
+            return self.end(over[0] if wanted.left and over is not None else "failed", failure=value)
         wanted.left -= 1
+        self.said = ""
         self.offer.history.append(UserMessage(wanted.output.correction(value)))
         return self._complete()
+
+    def _over(self, heard: Completed) -> Over | None:
+        """How the turn ends after what was heard, if it may go no further."""
+        if self.offer.metered and "cost" in self.offer.limits and not heard.priced:
+            return "failed", unpriced(heard.model, heard.usage)
+        spent = self.offer.spent(self.rounds, self.called, self.usage)
+        return None if spent is None else (spent, None)
 
     def _take_down(self, heard: Completed) -> None:
         """Write what the model said into the history, and count it."""
@@ -238,13 +289,26 @@ class Turn(Asking):
         self.rounds += 1
         self.repeats = 0
         usage = heard.usage
-        if usage.input_tokens or usage.output_tokens:
+        if usage.input_tokens or usage.output_tokens or usage.cost:
             self.usage = self.usage + usage
+        if self.told:
+            self.told = []
+        if self.tool_choice != "auto" and heard.finish != "paused":
+            self.tool_choice = after_first(self.tool_choice)
         message = AssistantMessage(heard.text, heard.calls, heard.opaque)
         if heard.calls:
+            self.said = ""
             self.response.message = message
         else:
             offer.history.append(message)
+
+    def _stand(self) -> None:
+        """The response in hand comes to no end. What was told of it stands, if it says anything."""
+        told, self.told = "".join(self.told), []
+        if told.strip():
+            self.rounds += 1
+            self.said += told
+            self.offer.history.append(AssistantMessage(told))
 
     def _call(self, calls: tuple[ToolCall, ...]) -> RunBatch:
         offer = self.offer
@@ -278,45 +342,9 @@ class Turn(Asking):
             used[result.name] = None
         self.results += results
 
-    def _go_on(self, *, wait: bool) -> Command:
-        """Carry out what was answered; if nothing was, wait for it, or let the turn pause."""
-        questions = self.questions
-        assert questions is not None  # noqa: S101 - in these phases there are questions
-        decisions = questions.decided()
-        if decisions:
-            return self._again(questions, decisions)
-        if wait:
-            self.phase = Phase.WAITING
-            return Wait(questions.open, self.offer.confirm_within)
-        return self._pause(questions)
-
-    def _again(self, questions: Questions, decisions: dict[int, Decision]) -> RunBatch:
-        """Run what can go on now that so much is decided. What has ended stands."""
-        self.phase = Phase.CALLING
-        return RunBatch(
-            self.open,
-            self.offer.references,
-            events=self.events,
-            name=self.batch,
-            ended=questions.standing(decisions),
-            decisions=decisions,
-            tainted=self.tainted,
-        )
-
-    def _pause(self, questions: Questions) -> TurnEnded:
-        """Put the turn aside. Until it goes on, its open calls stand in the history with what they wait for."""
-        if self.phase != Phase.PAUSED:
-            self.response.put_aside(self.offer, questions.results)
-            self.phase = Phase.PAUSED
-        text = "" if self.response.message is None else self.response.message.text
-        calls = (*self.results, *questions.results)
-        return TurnEnded(Reply(text, "paused", calls, self.usage, self.rounds, None, questions.open))
-
-    def _waited(self, _heard: Waited) -> Command:
-        return self._go_on(wait=False)
-
     def _send_all(self, heard: SendAll) -> Command:
         self.repeats += 1
+        self.told = []
         if self.repeats > REPEATS:
             said = f"the model actor forgot what it was told, {self.repeats} times in a row"
             return self._fail(failed("model_failed", said))
@@ -326,8 +354,7 @@ class Turn(Asking):
 
     def _fail(self, heard: Failure) -> Command:
         if not self.rounds and heard.code == "too_large":
-            # What the user said can't be told to anybody: no later turn could go on from it.
-            self.offer.history = self.offer.history[:-1]
+            self._unsay()  # no later turn could go on from it
         return self.end(ENDED_BY.get(heard.code, "failed"), failure=heard)
 
 

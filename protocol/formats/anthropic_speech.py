@@ -78,8 +78,9 @@ class _Tokens(Struct, frozen=True, gc=False):
         """Our count: theirs of the input is without what was written to their cache, and what was read from it."""
         heard = (self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens)
         thought = (self.output_tokens_details or _Details()).thinking_tokens
-        cached = self.cache_read_input_tokens or 0
-        return Usage(sum(tokens or 0 for tokens in heard), self.output_tokens or 0, cached, thought or 0)
+        written, cached = self.cache_creation_input_tokens or 0, self.cache_read_input_tokens or 0
+        read = sum(tokens or 0 for tokens in heard)
+        return Usage(read, self.output_tokens or 0, cached, thought or 0, cache_write_tokens=written)
 
 
 class _Message(Struct, frozen=True, gc=False):

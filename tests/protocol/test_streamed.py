@@ -183,7 +183,7 @@ def test_a_response_that_breaks_off_after_a_write_stands() -> None:
     turn = speaking("all")
     tell(turn, READS, WRITES)
     assert turn.speaking is not None
-    turn.speaking.text.append("so far")
+    turn.told.append("so far")
     closed = turn.step(GONE)
     assert isinstance(closed, CloseBatch)
     assert (closed.count, closed.refuse and closed.refuse.code) == (2, "cancelled")
