@@ -1,10 +1,15 @@
 """A turn as the application follows it: events in order, a slow reader, a reader who leaves."""
 
+from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from toolwire import (
     CallFinished,
@@ -20,8 +25,10 @@ from toolwire import (
     scripted,
     tool,
 )
+from toolwire.actors import chat as chat_module
 from toolwire.actors.chat import BACKLOG, NEAR
 from toolwire.protocol.events import Event
+from toolwire.protocol.messages import Say
 from toolwire.protocol.tools import ToolResult
 
 pytestmark = pytest.mark.anyio
@@ -161,15 +168,10 @@ async def test_a_history_is_a_snapshot() -> None:
 def heard_slowly(*events: Event) -> list[Any]:
     """What a reader finds who comes only when all was said."""
     nobody: Any = None
-    stream = TurnStream.__new__(TurnStream)
-
-    async def main() -> list[Any]:
-        stream.__init__(nobody, "", "")  # type: ignore[misc]  # it makes an event, which wants a loop
-        for event in events:
-            stream._hear(event)
-        return list(stream._waiting)
-
-    return anyio.run(main)
+    stream = TurnStream(nobody, "", Say(""))
+    for event in events:
+        stream._hear(event)
+    return list(stream._waiting)
 
 
 def finished(n: int) -> CallFinished:
@@ -205,6 +207,42 @@ def test_progress_alone_takes_no_more_either_and_the_newest_is_kept() -> None:
 def test_a_reader_who_keeps_up_gets_each_as_it_was() -> None:
     events: list[Event] = [TextDelta(str(n), n) for n in range(BACKLOG)]
     assert heard_slowly(*events) == events
+
+
+PIECES = st.one_of(
+    st.builds(TextDelta, st.text(max_size=3)),
+    st.builds(ReasoningDelta, st.text(max_size=3)),
+    st.builds(CallProgress, st.sampled_from("ab"), st.just(1.0)),
+    st.builds(CallStarted, st.sampled_from("ab"), st.just("t"), st.just("{}")),
+    st.builds(lambda name: CallFinished(ToolResult(name, "t", "1")), st.sampled_from("ab")),
+)
+
+
+def told(events: Sequence[Event]) -> list[Any]:
+    """What has to reach every reader: each event of a call, and all that was said before, between and after them."""
+    parts: list[Any] = []
+    said: dict[type, str] = {TextDelta: "", ReasoningDelta: ""}
+    for event in events:
+        if isinstance(event, TextDelta | ReasoningDelta):
+            said[type(event)] += event.text
+        elif not isinstance(event, CallProgress):
+            parts += [said, replace(event, number=0)]
+            said = {TextDelta: "", ReasoningDelta: ""}
+    return [*parts, said]
+
+
+@given(st.lists(PIECES, max_size=60), st.integers(1, 6), st.integers(1, 6), st.integers(1, 5))
+def test_whatever_is_merged_the_rest_is_told_in_its_order(
+    pieces: list[Event], backlog: int, near: int, piece: int
+) -> None:
+    events = [replace(event, number=n) for n, event in enumerate(pieces, 1)]
+    with patch.multiple(chat_module, BACKLOG=backlog, NEAR=near, PIECE=piece):
+        waiting = heard_slowly(*events)
+    assert told(waiting) == told(events)
+    numbers = [event.number for event in waiting]
+    assert numbers == sorted(set(numbers))
+    if len(events) <= backlog:
+        assert waiting == events
 
 
 async def test_say_in_a_closed_runtime() -> None:
