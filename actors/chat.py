@@ -373,7 +373,9 @@ class TurnStream:
             if isinstance(event, TextDelta | ReasoningDelta):
                 if not isinstance(other, TextDelta | ReasoningDelta | CallProgress):
                     return False
-                if isinstance(other, type(event)) and len(other.text) < PIECE:
+                if isinstance(other, type(event)):
+                    if len(other.text) >= PIECE:
+                        return False
                     waiting[n] = replace(other, text=other.text + event.text)
                     return True
             elif isinstance(event, CallProgress) and isinstance(other, CallProgress) and other.id == event.id:
