@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolwire.protocol.blob import Blob
 from toolwire.protocol.cues import CHANGED, Phase, ToolsChanged
 from toolwire.protocol.events import Usage
 from toolwire.protocol.failures import CODES, Failure, failed
@@ -24,6 +25,7 @@ from toolwire.protocol.messages import (
     TurnEnded,
 )
 from toolwire.protocol.offer import Offer
+from toolwire.protocol.said import LARGEST
 from toolwire.protocol.tools import ToolCall, ToolResult
 from toolwire.protocol.turn import REPEATS, STEPS, Command, Turn
 
@@ -73,7 +75,9 @@ class Driver:
         if kind is Completed:
             finish = draw(st.sampled_from(["stop", "calls", "length", "filtered", "refused", "something new"]))
             usage = Usage(draw(st.integers(0, 60)), draw(st.integers(0, 60)))
-            return Completed(draw(st.text(max_size=3)), self._calls(draw(st.integers(0, 4))), usage, finish)
+            return Completed(
+                draw(st.text(max_size=3) | st.just("7")), self._calls(draw(st.integers(0, 4))), usage, finish
+            )
         if kind is BatchEnded:
             assert isinstance(command, RunBatch)
             return BatchEnded(tuple(result_of(call, ok=draw(st.booleans())) for call in command.calls))
@@ -106,7 +110,7 @@ def test_a_turn_always_ends_with_a_valid_history(data: st.DataObject, limits: Li
     driver = Driver(data)
     for n in range(3):
         turn = Turn(offer)
-        command = turn.start(f"say {n}")
+        command = turn.start(f"say {n}", output=data.draw(st.sampled_from([None, {"type": "integer"}])))
         previous: type[Command] = SelectTools
         steps = 0
         while not isinstance(command, TurnEnded):
@@ -125,9 +129,13 @@ def test_a_turn_always_ends_with_a_valid_history(data: st.DataObject, limits: Li
         assert reply.ended in ENDS
         assert reply.rounds <= rounds
         assert turn.rounds == reply.rounds
-        assert (reply.failure is not None) == (
-            reply.ended in {"failed", "time", "interrupted"}
-        ) or reply.ended == "refused"
+        assert (reply.output is not None) == (turn.wanted is not None and reply.ended == "answered")
+        if turn.wanted is None:
+            assert (reply.failure is not None) == (
+                reply.ended in {"failed", "time", "interrupted"}
+            ) or reply.ended == "refused"
+        elif reply.ended in {"answered", "filtered"}:
+            assert reply.failure is None
 
 
 @given(st.data(), st.integers(0, 12))
@@ -351,3 +359,38 @@ def test_what_somebody_looked_at_stays_though_it_could_not_be_told() -> None:
     assert isinstance(turn.step(failed("too_large", "it is")), TurnEnded)
     assert turn.offer.history == []
     assert list(seen) == [UserMessage("as long as a book")]
+
+
+def test_what_is_too_large_for_the_model_is_taken_back_too() -> None:
+    turn = Turn(Offer("c", [SystemMessage("s")]))
+    turn.start("look", (Blob("image/png", b"x"),))
+    turn.step(ToolsSelected((), ""))
+    ended = turn.step(failed("too_large", "it is"))
+    assert isinstance(ended, TurnEnded)
+    assert ended.reply.ended == "failed"
+    assert turn.offer.history == [SystemMessage("s")]
+
+
+def test_what_is_too_large_to_be_shown_is_never_said() -> None:
+    turn = Turn(Offer("c", []))
+    ended = turn.start("look", (Blob("image/png", b"x" * (LARGEST + 1)),))
+    assert isinstance(ended, TurnEnded)
+    assert ended.reply.failure is not None
+    assert ended.reply.failure.code == "too_large"
+    assert (turn.phase, turn.offer.history) == (Phase.ENDED, [])
+
+
+def test_an_answer_that_does_not_fit_is_answered_in_the_history() -> None:
+    turn = Turn(Offer("c", []))
+    turn.start("go", output={"type": "integer"})
+    asked = turn.step(ToolsSelected((), ""))
+    assert isinstance(asked, Complete)
+    assert asked.output is not None
+    assert asked.output["required"] == ["value"]
+    again = turn.step(Completed("seven"))
+    assert isinstance(again, Complete)
+    assert [type(message) for message in again.newer] == [AssistantMessage, UserMessage]
+    assert again.known == 1
+    ended = turn.step(Completed('{"value": 7}'))
+    assert isinstance(ended, TurnEnded)
+    assert (ended.reply.output, ended.reply.rounds) == (7, 2)

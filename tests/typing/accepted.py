@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, assert_type
 
-from toolwire import Context, Inject, Runtime, Tool, ToolResult, tool
+from toolwire import Blob, Chat, Context, Inject, Reply, Runtime, Tool, ToolResult, tool
 
 
 class Weather:
@@ -63,6 +63,15 @@ assert_type(tool(written), Tool[Weather])
 assert_type(tool(written, timeout=1.0), Tool[Weather])
 assert_type(Tool.from_schema("a", "A.", {"type": "object"}, written, read_only=True), Tool[Weather])
 base(bare)
+
+
+async def answers(chat: Chat) -> None:
+    assert_type((await chat.say("a", output=Weather)).output, Weather | None)
+    assert_type((await chat.say("a", output=list[int])).output, list[int] | None)
+    assert_type(await chat.say("a", Blob("image/png", b"x")), Reply)
+    assert_type(await chat.say(["a", Blob("image/png", b"x")], output={"type": "object"}), Reply)
+    told: Reply[object] = await chat.say("a", output=Weather)
+    assert_type(told.text, str)
 
 
 async def calls(runtime: Runtime) -> None:
