@@ -276,12 +276,13 @@ class Conversation(Actor):
                         return await self._turned(running, command, context, eager)
                 return await self._turned(running, command, context)
             except BaseException:
-                turn.close()
+                running.close()
                 raise
             finally:
                 running.end()
                 self._running = None
         if scope.cancelled_caught:
+            running.tell()
             if running.interrupted:
                 return turn.end("interrupted", failure=INTERRUPTED)
             failure = failed("timed_out", f"the turn took longer than {self._offer.seconds} s", "maybe", by="turn")
@@ -336,7 +337,7 @@ class Conversation(Actor):
     ) -> TurnEnded:
         """Say what the turn's table commands, and tell it what was answered, until it is over."""
         turn = running.turn
-        hear = Numbered(context, turn, eager).hear if turn.events else None
+        hear = running.hear = Numbered(context, turn, eager).hear if turn.events else None
         ask = context.ask if eager is None else eager.ask
         catalogue = self._house.catalogue
         seen = catalogue.version if type(command) is SelectTools else None

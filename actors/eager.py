@@ -216,5 +216,5 @@ class EagerCalls:
     def _tell_of(self, opening: Opening) -> None:
         """Tell the end of calls that were told as started, and were then cancelled with their response."""
         for id_, name in opening.running.items():
-            failure = failed("cancelled", "the response that this call belongs to was dropped", "maybe", by="model")
+            failure = failed("cancelled", "the response that this call belongs to was broken off", "maybe", by="model")
             self._hear(CallFinished(ToolResult(id_, name, failure=failure)))

@@ -1,10 +1,15 @@
 """A turn while it runs: how much time it has, what it waits for, and who wants it to end."""
 
+from collections.abc import Callable
+from typing import Any
+
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from ..protocol.cues import Wait
+from ..protocol.events import CallFinished, Event
 from ..protocol.messages import TurnEnded
+from ..protocol.tools import ToolResult
 from ..protocol.turn import Command, Turn
 from ..runtime.context import Context
 from ..runtime.deadline import NEVER
@@ -17,10 +22,12 @@ class Running:
     may have a limit. `interrupted` tells whose cancellation it was, once the scope was cancelled.
     """
 
-    __slots__ = ("_answered", "_context", "_outer", "_over", "_own", "interrupted", "scope", "turn")
+    __slots__ = ("_answered", "_context", "_outer", "_over", "_own", "_untold", "hear", "interrupted", "scope", "turn")
 
     def __init__(self, turn: Turn, context: Context, seconds: float | None) -> None:
         self.turn = turn
+        self.hear: Callable[[Event], None] | None = None  # of whoever follows the turn
+        self._untold: list[ToolResult[Any]] = []
         self._context = context
         self._answered: anyio.Event | None = None
         self._over: anyio.Event | None = None  # where somebody waits for that
@@ -41,6 +48,19 @@ class Running:
         self._context.system.alarms.unset(self.scope, self._context.deadline)
         if self._over is not None:
             self._over.set()
+
+    def close(self) -> None:
+        """The turn is broken off: its open calls get results."""
+        turn = self.turn
+        told, before = turn.response.told, len(turn.results)
+        turn.close()
+        self._untold = [result for result in turn.results[before:] if result.id not in told]
+
+    def tell(self) -> None:
+        """Tell whoever follows the turn how the calls have ended that were open when it was broken off."""
+        if self.hear is not None:
+            for result in self._untold:
+                self.hear(CallFinished(result))
 
     def interrupt(self) -> None:
         """End the turn, unless its time has run out already. Whatever runs is cancelled, and waited for."""

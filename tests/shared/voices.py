@@ -51,8 +51,9 @@ class Voice:
         self._numbers = count(1)
 
     def forget(self) -> None:
-        """Forget all that was said."""
+        """Forget all that was said: what is said next is numbered as if it were the first."""
         self._before.clear()
+        self._numbers = count(1)
 
     def before(self, conversation: str) -> list[Exchange]:
         """What was asked and answered in a conversation."""
