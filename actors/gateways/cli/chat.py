@@ -1,12 +1,14 @@
 """`toolwire chat`: a conversation, typed or piped."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from queue import SimpleQueue
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import msgspec
@@ -16,14 +18,23 @@ from msgspec.structs import replace
 
 from ....protocol.events import ConfirmationWanted, Event, Pending, Reply, TextDelta, TurnFinished
 from ....protocol.failures import Misuse, failed
+from ....protocol.history import HistoryMessage
 from ...agent import Agent
 from ...chat import Chat
 from ..console import harmless, output
 from ..live import TurnView
+from .asides import Asides
 from .exits import Exit, exit_of
+from .kept_history import KeptHistory
 from .loading import attribute
 from .options import Json, Namespace, Nats, Tools, joined
 from .person import Person
+
+Settings = Annotated[
+    tuple[str, ...],
+    Parameter(name="--setting", help="name=value of how the model answers, such as temperature=0.2. May be given more "
+              "than once.", negative="", show_default=False),
+]  # fmt: skip
 
 PROMPT = "\n> "
 
@@ -38,21 +49,33 @@ def chat(
     nats: Nats = None,
     namespace: Namespace = "default",
     references: Annotated[bool, Parameter(help="Let calls use each other's results.", negative="")] = False,
+    settings: Settings = (),
+    history: Annotated[
+        Path | None, Parameter(help="Go on with the conversation in this file, and keep it there.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Talk to an agent, or to a model with tools: from a terminal, or one turn a line from a pipe.
 
-    Ctrl-C interrupts the turn, and leaves where none runs. Calls that a person has to confirm are asked about; from a
-    pipe nobody can be asked, and they are denied. With --json each event of a turn is one line.
+    Ctrl-C interrupts the turn, and leaves where none runs; /help lists what else can be said to the program itself.
+    Calls that a person has to confirm are asked about; from a pipe nobody can be asked, and they are denied. With
+    --json each event of a turn is one line.
     """
     chosen = agent_of(agent, model, base_url, system, everything=bool(nats))
     if references:
         chosen = replace(chosen, references=True)
+    if settings:
+        chosen = replace(chosen, settings={**chosen.settings, **dict(map(setting, settings))})
+    kept = None if history is None else KeptHistory(history)
+    said: Sequence[HistoryMessage] = ()
+    if kept is not None:
+        past = said = kept.read()
+        kept.keep(past)  # where it can't be kept is said before anything else is
     with start_blocking_portal() as portal:
         url = nats if nats or tools else "memory://"
         with portal.wrap_async_context_manager(joined(url, namespace, tools)) as runtime:
-            conversation = portal.call(runtime.converse, chosen)
-            return talk(portal, conversation, json=json)
+            conversation = portal.call(partial(runtime.converse, chosen, history=said))
+            return talk(portal, conversation, kept, json=json)
 
 
 def agent_of(agent: str | None, model: str | None, base_url: str | None, system: str, *, everything: bool) -> Agent:
@@ -67,15 +90,28 @@ def agent_of(agent: str | None, model: str | None, base_url: str | None, system:
     return Agent("", named, system, ("*",) if everything else None)
 
 
-def talk(portal: BlockingPortal, conversation: Chat, *, json: bool) -> int:
+def setting(given: str) -> tuple[str, Any]:
+    """`name=value` as both; the value is JSON, or else a text. Raises Misuse."""
+    name, equals, value = given.partition("=")
+    if not (name and equals):
+        raise Misuse(failed("invalid_call", f"{given!r} is not name=value, such as temperature=0.2"))
+    try:
+        return name, msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return name, value
+
+
+def talk(portal: BlockingPortal, conversation: Chat, kept: KeptHistory | None, *, json: bool) -> int:
     """One turn for each line, to the end of the input. From a pipe the last turn that failed decides how it ends."""
     ended = Exit.DONE
     typed = sys.stdin.isatty() and sys.stdout.isatty()
+    asides = Asides(portal, conversation)
     for line in typed_lines() if typed else sys.stdin:
-        if not line.strip():
-            continue
-        reply = turn(portal, conversation, line.strip(), json=json, typed=typed)
-        if typed:
+        text = asides.take(line.strip()) if typed else line.strip()
+        reply = turn(portal, conversation, text, json=json, typed=typed) if text else None
+        if kept is not None:
+            kept.keep(conversation.history())
+        if typed or not text:
             continue
         if reply is None:
             return Exit.INTERRUPTED

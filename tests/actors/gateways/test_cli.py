@@ -20,7 +20,9 @@ from typing import Any, NamedTuple
 import pytest
 from rich.console import Console
 
+from toolwire import History, UserMessage
 from toolwire.actors.gateways.cli.app import ended_by
+from toolwire.actors.gateways.cli.chat import setting
 from toolwire.actors.gateways.cli.exits import Exit, exit_of
 from toolwire.actors.gateways.console import harmless
 from toolwire.actors.gateways.live import CallLine
@@ -669,6 +671,41 @@ def test_a_chat_whose_turn_fails_ends_with_1(toolwire: Toolwire, work: Path) -> 
     assert "model_failed: " in said.err.splitlines()[-1]
 
 
+def test_a_chat_goes_on_another_time(toolwire: Toolwire, work: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "talk.json"
+    for text in ("Hello", "Bye"):
+        assert toolwire("chat", "--agent", "work:FRIEND", "--history", str(kept), stdin=f"{text}\n").code == 0
+    said = [message.text for message in History.from_json(kept.read_bytes()) if isinstance(message, UserMessage)]
+    assert said == ["Hello", "Bye"]
+    assert kept.stat().st_mode & 0o077 == 0
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".talk")] == []
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"toolwire_history": 99, "messages": []}'])
+def test_a_file_of_anything_else_is_no_conversation(toolwire: Toolwire, work: Path, content: str) -> None:
+    (work / "talk.json").write_text(content)
+    said = toolwire("chat", "--agent", "work:FRIEND", "--history", "talk.json", stdin="Hello\n")
+    assert said.code == 2
+    assert said.err.startswith("toolwire: talk.json holds no conversation that can be gone on with: ")
+    assert (work / "talk.json").read_text() == content
+
+
+def test_a_chat_that_cannot_be_kept_says_so(toolwire: Toolwire, work: Path) -> None:
+    said = toolwire("chat", "--agent", "work:FRIEND", "--history", "nowhere/talk.json", stdin="Hello\n")
+    assert said.code == 2
+    assert "toolwire: the conversation can't be kept in nowhere/talk.json: No such file or directory" in said.err
+
+
+def test_settings_are_json_or_text(toolwire: Toolwire, work: Path) -> None:
+    assert [setting(given) for given in ("temperature=0.2", "reasoning_effort=low", 'stop=["a=b"]', "extra={}")] == [
+        ("temperature", 0.2),
+        ("reasoning_effort", "low"),
+        ("stop", ["a=b"]),
+        ("extra", {}),
+    ]
+    assert toolwire("chat", "--agent", "work:FRIEND", "--setting", "hot", stdin="Hello\n").code == 2
+
+
 class Terminal:
     """A command on a terminal of its own."""
 
@@ -770,6 +807,23 @@ def test_ctrl_c_at_the_question_ends_the_turn(terminal: Callable[..., Terminal])
     shown.write("\n")  # as above
     shown.until("interrupted")
     shown.until("> ")
+
+
+def test_what_is_said_aside_is_not_said_to_the_model(terminal: Callable[..., Terminal]) -> None:
+    shown = terminal("chat", "--agent", "work:FRIEND")
+    for typed, seen in (
+        ("/undo", "0 messages are left"),
+        ("Hello", "Done."),
+        ("/history", 'tool       greet: "hello Ada"'),
+        ("/nonsense", "there is no /nonsense; there are:"),
+        ("/undo", "0 messages are left"),
+        ("//help", "Bye."),
+        ("/history", "user       /help"),
+        ("/clear", "0 messages are left"),
+    ):
+        shown.until("> ")
+        shown.write(f"{typed}\n")
+        shown.until(seen)
 
 
 def test_ctrl_d_leaves_the_chat(terminal: Callable[..., Terminal], work: Path) -> None:
