@@ -26,7 +26,7 @@ from . import strict as rules
 from .anthropic_speech import PROVIDER, Block, Speech, answer_from_anthropic
 from .contract import Format
 from .data_url import base64_of, from_base64
-from .layout import laid_out
+from .layout import laid_out, not_ending_with
 from .names import ANTHROPIC, called
 from .openai import object_schema
 from .reading import Json, object_raw, plain, read
@@ -34,6 +34,8 @@ from .reading import text_of as text_in
 from .results import Part, heard_message, told_text
 from .shown import PDF, blob_at, heard_said, is_image, shown, text_of
 
+_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+"""\"The final block in an assistant message cannot be `thinking`": an answer may have been cut off behind one."""
 _NOTHING = "(nothing)"
 """What a user's message without a visible character is told as: "text content blocks must contain non-whitespace"."""
 
@@ -89,7 +91,8 @@ def message_to_anthropic(message: HistoryMessage) -> Json:
             return {"role": "user", "content": [_told(message)]}
         case AssistantMessage():
             blocks = laid_out(message, PROVIDER, _visible, _call)
-            return {"role": "assistant", "content": [block for block in blocks if block is not None]}
+            said = [block for block in blocks if block is not None]
+            return {"role": "assistant", "content": not_ending_with(_THOUGHTS, said)}
 
 
 def messages_to_anthropic(messages: Sequence[HistoryMessage]) -> Json:

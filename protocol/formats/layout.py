@@ -1,12 +1,20 @@
 """The blocks of an answer in their order: our words for those that we have words for, the others as they came."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
-from msgspec import Raw
+import msgspec
+from msgspec import Raw, Struct
 
 from ..history import AssistantMessage, Opaque
 from ..tools import ToolCall
+
+
+class _Kind(Struct, frozen=True, gc=False):
+    type: str = ""
+
+
+_kind = msgspec.json.Decoder(_Kind).decode
 
 
 def laid_out(
@@ -33,6 +41,14 @@ def laid_out(
     if rest := message.text[said:]:
         blocks.append(text(rest))
     return blocks + [call(each) for each in open_.values()]
+
+
+def not_ending_with(kinds: Container[str], blocks: list[Any]) -> list[Any]:
+    """`blocks` up to the last that is of no such type: providers refuse an answer that ends with its thoughts."""
+    end = len(blocks)
+    while end and type(blocks[end - 1]) is Raw and _kind(blocks[end - 1]).type in kinds:
+        end -= 1
+    return blocks[:end]
 
 
 def opaque_of(pieces: Iterable[Opaque]) -> tuple[Opaque, ...]:

@@ -25,7 +25,7 @@ from ..tools import ToolCall, ToolResult, ToolSpec
 from . import strict as rules
 from .contract import Format
 from .data_url import data_url
-from .layout import laid_out
+from .layout import laid_out, not_ending_with
 from .names import OPENAI_RESPONSES, called
 from .openai import UNNAMED, function_to_openai
 from .openai_responses_speech import PROVIDER, Item, Speech, answer_from_openai_responses, items_as_answer
@@ -33,6 +33,8 @@ from .reading import Json, object_text, read
 from .results import Part, heard_message, told_text
 from .shown import blob_at, heard_said, is_image, shown
 
+_THOUGHTS = frozenset({"reasoning"})
+"""Such an item "was provided without its required following item" where an answer was cut off behind it."""
 _NO_FILES = ("image/", "audio/", "video/")
 """Beginnings of what is no file here: of images only the four are taken, of sounds none."""
 
@@ -86,7 +88,7 @@ def items_to_openai_responses(message: HistoryMessage) -> list[Any]:
             return [_told(message)]
         case AssistantMessage():
             items = laid_out(message, PROVIDER, lambda text: _message("assistant", text), call_to_openai_responses)
-            return items or [_message("assistant", "")]
+            return not_ending_with(_THOUGHTS, items) or [_message("assistant", "")]
 
 
 def messages_from_openai_responses(items: Sequence[Json], names: Mapping[str, str] = {}) -> list[HistoryMessage]:

@@ -183,8 +183,12 @@ def test_it_is_refused(body: Json, words: str) -> None:
     assert words in objection("anthropic", body)
 
 
-BEFORE = [Exchange(asked(tools=[F]), {"content": [THOUGHT, HIDDEN, call()]})]
+BEFORE = [
+    Exchange(asked(tools=[F]), {"content": [THOUGHT, HIDDEN, call()]}),
+    Exchange(asked(tools=[F]), {"content": [THOUGHT, call("z"), HIDDEN]}),
+]
 REMEMBERED: dict[str, tuple[Json, str]] = {
+    "without what ended it": (asked(said(THOUGHT, call("z")), told(result("z")), tools=[F]), ""),
     "as it was": (looped(THOUGHT, HIDDEN, call(), thinking={"type": "adaptive"}), ""),
     "as it was, later": (asked(said(THOUGHT, HIDDEN, call()), told(result()), said(text("x")), USER, tools=[F]), ""),
     "left out in an earlier turn": (asked(said(call()), told(result()), said(text("x")), USER, tools=[F]), ""),

@@ -132,7 +132,7 @@ REMEMBERED: dict[str, tuple[Json, str]] = {
     "as it was": (asked(THOUGHT, MADE, result()), ""),
     "the call without its own id": (asked(THOUGHT, call(), result()), ""),
     "a call without its reasoning": (asked(MADE, result()), "without its required 'reasoning' item: 'rs_1'"),
-    "the same without an id": (asked(call(), result()), "without its required 'reasoning' item: 'rs_1'"),
+    "a call of its id that anybody made": (asked(call(), result()), ""),
     "reasoning without its call": (asked(THOUGHT, SAID), "without its required following item"),
     "something between": (asked(THOUGHT, SAID, MADE, result()), "without its required following item"),
     "changed reasoning": (

@@ -96,6 +96,8 @@ def test_an_answer_goes_back_byte_for_byte(content: list[Any]) -> None:
     raw = message(content)
     answer = answer_from_anthropic(raw)
     told = encode_json(messages_to_anthropic([AssistantMessage(answer.text, answer.calls, answer.opaque)]))
+    while content and content[-1]["type"] in {"thinking", "redacted_thinking"}:
+        content = content[:-1]  # what an answer was cut off behind is refused
     for block in content:
         if block["type"] not in {"text", "tool_use"}:
             assert json.dumps(block).encode() in raw

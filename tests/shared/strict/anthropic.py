@@ -294,7 +294,7 @@ def _of_memory(body: Json, messages: list[Json], before: Any) -> Iterator[str]:
     ids = {block["id"] for block in here if block["type"] == "tool_use"}
     for blocks in answers:
         made = {block["id"] for block in blocks if block["type"] == "tool_use"}
-        if made & ids and _thoughts(here) != _thoughts(blocks):
+        if made & ids and _thoughts(here) != _thoughts(blocks, ending=False):
             yield (
                 f"messages.{loop}.content: `thinking` or `redacted_thinking` blocks in the latest assistant message "
                 "cannot be modified. These blocks must remain as they were in the original response."
@@ -330,8 +330,10 @@ def _begins(body: Json, length: int | None = None) -> Any:
     return unmarked([blocks_of(body.get("system") or []), body.get("tools") or [], body["messages"][:length]])
 
 
-def _thoughts(blocks: list[Json]) -> list[tuple[int, Any]]:
-    """Thinking and, between it, how many blocks of other kinds."""
+def _thoughts(blocks: list[Json], *, ending: bool = True) -> list[tuple[int, Any]]:
+    """Thinking and, between it, how many blocks of other kinds. What stands at the very end nobody may send back."""
+    while not ending and blocks and blocks[-1]["type"] in THINKING:
+        blocks = blocks[:-1]
     return [(place, _seal(block)) for place, block in enumerate(blocks) if block["type"] in THINKING]
 
 

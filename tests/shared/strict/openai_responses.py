@@ -183,6 +183,7 @@ def _of_memory(body: Json, before: Any) -> Iterator[str]:
     outputs = [answer["output"] for _, answer in before]
     known = {item["id"]: item for output in outputs for item in output}
     here = {_key(item) for item in items}
+    ids = {item.get("id") for item in items}  # an item without its own is one that anybody may have made
     for item in items:
         theirs = known.get(item.get("id", ""))
         if item.get("type") == "reasoning":
@@ -193,7 +194,7 @@ def _of_memory(body: Json, before: Any) -> Iterator[str]:
         for item, after in pairwise(output):
             if item["type"] != "reasoning":
                 continue
-            if _key(after) in here and _key(item) not in here:
+            if after["id"] in ids and _key(item) not in here:
                 whose = f"Item '{after['id']}' of type '{after['type']}'"
                 yield f"{whose} was provided without its required 'reasoning' item: '{item['id']}'."
             if _key(item) in here and _key(_following(items, item)) != _key(after):

@@ -163,14 +163,16 @@ class Provider:
         kind = "text/event-stream; charset=utf-8" if streams else "application/json"
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
         await stream.send(head.encode())
-        for piece in cut(told, delivery.size):
-            await stream.send(b"%x\r\n%s\r\n" % (len(piece), piece))
-            await checkpoint()
+        chunks = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in cut(told, delivery.size)]
         if delivery.end == "proper":
-            await stream.send(b"0\r\n\r\n")
-        elif delivery.end == "abrupt":
+            # With the last piece: a client waits a moment only for the end before it gives the connection up.
+            chunks[-1:] = [b"".join(chunks[-1:]) + b"0\r\n\r\n"]
+        for chunk in chunks:
+            await stream.send(chunk)
+            await checkpoint()
+        if delivery.end == "abrupt":
             await stream.aclose()
-        else:
+        elif delivery.end == "silent":
             self.silent.set()
             await received.receive()
 
