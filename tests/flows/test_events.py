@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+from anyio.lowlevel import checkpoint
 
 from toolwire import (
     CallFinished,
@@ -193,7 +194,8 @@ async def test_what_waits_is_there_after_the_turn_and_nothing_after_the_last(bus
     async with bus.open() as runtime:
         chat = await runtime.converse(model=Speaker([TextDelta("a"), TextDelta("b")]))
         async with chat.stream("Go") as stream:
-            await anyio.wait_all_tasks_blocked()
+            while not stream._over:
+                await checkpoint()
             first = await anext(stream)
         assert [shown(event) for event in [first, *[event async for event in stream]]] == [
             ("TextDelta", "a"),
