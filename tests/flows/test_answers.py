@@ -8,6 +8,9 @@ import msgspec
 import pydantic
 import pytest
 
+from strict.asking import speaking
+from strict.judge import FORMATS
+from strict.said import said, text
 from toolwire import (
     Agent,
     AssistantMessage,
@@ -278,6 +281,19 @@ async def test_a_tool_hears_of_no_bytes(memory: Any) -> None:
         reply = await chat.say("look", PNG)
         assert reply.calls[0].value == "sunny"
         assert not any("PNG" in repr(event) for event in reply.calls)
+
+
+@pytest.mark.usefixtures("few_authorities")
+@pytest.mark.parametrize("wire", FORMATS)
+async def test_a_hosted_model_is_held_to_the_schema_and_corrected(wire: str) -> None:
+    answers = said(text("Rome!")), said(text('{"value": [{"city": "Rome", "days": 2}]}'))
+    async with speaking(wire, *answers) as (model, provider), Runtime() as runtime:
+        chat = await runtime.converse(model=model)
+        assert (await chat.say("Where is this?", PNG, output=list[Trip])).output == [Trip("Rome", 2)]
+        first, second = provider.raw
+        assert b"additionalProperties" in first
+        assert b"iVBORw==" in first
+        assert b"the answer is not what was asked for" in second
 
 
 async def test_a_runtime_that_is_closed_says_so(memory: Any) -> None:
