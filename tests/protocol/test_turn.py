@@ -30,7 +30,9 @@ from toolwire.protocol.tools import ToolCall, ToolResult
 from toolwire.protocol.turn import REPEATS, STEPS, Command, Turn
 
 PHASES = ["selecting", "completing", "calling", "waiting", "paused", "ended"]
-ENDS = {"answered", "rounds", "calls", "tokens", "time", "interrupted", "refused", "filtered", "failed"}
+ENDS = {"answered", "rounds", "calls", "tokens", "time", "interrupted", "refused", "filtered", "failed", "cost"}
+
+FINISHES = ["stop", "calls", "length", "filtered", "refused", "paused", "something new"]
 
 ANSWERS: dict[type, tuple[type, ...]] = {
     SelectTools: (ToolsSelected, Failure),
@@ -73,11 +75,10 @@ class Driver:
         if kind is SendAll:
             return SendAll(history=draw(st.booleans()), tools=draw(st.booleans()))
         if kind is Completed:
-            finish = draw(st.sampled_from(["stop", "calls", "length", "filtered", "refused", "something new"]))
+            finish = draw(st.sampled_from(FINISHES))
             usage = Usage(draw(st.integers(0, 60)), draw(st.integers(0, 60)))
-            return Completed(
-                draw(st.text(max_size=3) | st.just("7")), self._calls(draw(st.integers(0, 4))), usage, finish
-            )
+            text, calls = draw(st.text(max_size=3) | st.just("7")), self._calls(draw(st.integers(0, 4)))
+            return Completed(text, calls, usage, finish, priced=draw(st.booleans()))
         if kind is BatchEnded:
             assert isinstance(command, RunBatch)
             return BatchEnded(tuple(result_of(call, ok=draw(st.booleans())) for call in command.calls))
@@ -98,6 +99,7 @@ LIMITS = st.fixed_dictionaries(
         "calls_per_response": st.integers(0, 4),
         "input_tokens": st.integers(0, 200),
         "output_tokens": st.integers(0, 200),
+        "cost": st.floats(0, 10),
     },
 )
 
@@ -105,7 +107,7 @@ LIMITS = st.fixed_dictionaries(
 @given(st.data(), LIMITS)
 def test_a_turn_always_ends_with_a_valid_history(data: st.DataObject, limits: Limits) -> None:
     history: list[HistoryMessage] = [SystemMessage("s")]
-    offer = Offer("c", history, limits=limits)
+    offer = Offer("c", history, limits=limits, last_answer=data.draw(st.booleans()))
     rounds = limits.get("rounds", 0)
     driver = Driver(data)
     for n in range(3):
@@ -118,6 +120,7 @@ def test_a_turn_always_ends_with_a_valid_history(data: st.DataObject, limits: Li
             assert bool(turn.open) == (turn.phase == Phase.CALLING)
             if isinstance(command, Complete):
                 assert command.newer == tuple(offer.history[command.known :])
+                turn.told += data.draw(st.lists(st.sampled_from(["", " ", "a"]), max_size=2))
             changed = isinstance(command, Complete) and previous is not SelectTools and data.draw(st.booleans())
             previous = type(command)
             command = turn.step(CHANGED if changed else driver.answer(command))
@@ -129,7 +132,8 @@ def test_a_turn_always_ends_with_a_valid_history(data: st.DataObject, limits: Li
         assert reply.ended in ENDS
         assert reply.rounds <= rounds
         assert turn.rounds == reply.rounds
-        assert (reply.output is not None) == (turn.wanted is not None and reply.ended == "answered")
+        assert reply.output is None or (turn.wanted is not None and reply.ended in {"answered", "rounds", "calls"})
+        assert reply.output is not None or turn.wanted is None or reply.ended != "answered"
         if turn.wanted is None:
             assert (reply.failure is not None) == (
                 reply.ended in {"failed", "time", "interrupted"}
