@@ -21,12 +21,12 @@ from .tool import Tool
 class Agent(Struct, frozen=True):
     """What conversations of one kind have in common.
 
-    `model` is a string (`"openai:gpt-5.1"`) or an object with `complete`. `tools` are tools, functions, names or
-    globs; without it, what the runtime serves, and `("*",)` for everything on the bus. `limits`, or a function of the
-    caller that gives them, say how far a turn may go (docs/turns.md). `settings` are the provider's own (temperature,
-    max_tokens, …). `references` lets one call of a response use another's result. `eager` says which calls may start
-    while the model still speaks, in turns that are followed: those of `read_only` tools, all, or none ("off"); see
-    docs/streaming.md. `output` is a type that the answer has to be of, or its JSON Schema; the model is asked again
+    `model` is a string (`"openai:gpt-5.1"`) or an object with `complete`. `tools` are tools, functions, names or globs;
+    without it, what the runtime serves, and `("*",)` for everything on the bus. `limits`, or a function of the caller
+    that gives them, say how far a turn may go (docs/turns.md). `settings` say how to answer (temperature, max_tokens,
+    …; docs/models.md). `references` lets one call of a response use another's result. `eager` says which calls may
+    start while the model still speaks, in turns that are followed: those of `read_only` tools, all, or none ("off");
+    see docs/streaming.md. `output` is a type that the answer has to be of, or its JSON Schema; the model is asked again
     `output_retries` times for one that fits (docs/answers.md). With `last_answer` the last response that `rounds` or
     `calls` allow has to be an answer. `memory` shortens what the model is told of a long conversation. `selector`
     chooses among many tools. `when_busy` says what becomes of what is said while a turn runs: it waits ("queue"), is
@@ -38,7 +38,7 @@ class Agent(Struct, frozen=True):
     system: str = ""
     tools: Sequence[Tool[Any] | Any] | None = None
     limits: Limits | Callable[[Any], Limits] = {}
-    settings: dict[str, Any] = {}
+    settings: Mapping[str, Any] = {}
     references: bool = False
     eager: Eager = "read_only"
     output: Any = None

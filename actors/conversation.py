@@ -1,6 +1,6 @@
 """The conversation: a shell around `protocol.turn`. It keeps the history and runs one turn at a time."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any, ClassVar
@@ -99,7 +99,7 @@ class Conversation(Actor):
         caller: str = "",
         patterns: tuple[str, ...] = (),
         limits: Limits = DEFAULT_LIMITS,
-        settings: dict[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
         references: bool = False,
         eager: Eager = "read_only",
         room: int | None = None,
@@ -114,7 +114,7 @@ class Conversation(Actor):
             going_on(history, system) if history else [SystemMessage(system)] if system else [],
             patterns=patterns,
             limits=limits,
-            settings=settings,
+            settings=dict(settings) if settings else None,
             references=references,
             eager=eager,
             read_only=house.catalogue.only_reads,

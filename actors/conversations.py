@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -120,8 +120,8 @@ class Conversations:
         room: int | None = None,
         history: Sequence[HistoryMessage] = (),
     ) -> Conversation:
-        if agent.settings and asks.check is not None:
-            asks.check(agent.settings)
+        if agent.settings and asks.check_settings is not None:
+            asks.check_settings(agent.settings)
         made = Conversation(
             name,
             asks,
@@ -229,7 +229,7 @@ class Conversations:
         else:
             await self.system.spawn(ModelActor(made, self.prices), self.system.address("model", name))
             asks = Asks(self.house.asks(self.system.door("model", name)))
-        asks.check = getattr(made, "check", None)
+        asks.check_settings = getattr(made, "check_settings", None)
         if isinstance(model, str):
             self._named.append(made)
         if isinstance(model, str) or "model" not in self.system.local:
@@ -304,13 +304,13 @@ class Selecting:
 class Asks(dict[type, "str | Door"]):
     """Whom conversations with one model ask. Of a class of its own, so that it can be held weakly.
 
-    With a `selector` of an agent's own, whoever else is asked stays as it was, and lasts as long. `check` raises Misuse
-    for settings that the model can't have; None where the model can't tell beforehand.
+    With a `selector` of an agent's own, whoever else is asked stays as it was, and lasts as long. `check_settings`
+    raises Misuse for settings that the model can't have; None where the model can't tell beforehand.
     """
 
     def __init__(self, asks: "dict[type, str | Door]", selector: Selecting | None = None) -> None:
         super().__init__(asks)
-        self.check: Callable[[dict[str, Any]], None] | None = getattr(asks, "check", None)
+        self.check_settings: Callable[[Mapping[str, Any]], None] | None = getattr(asks, "check_settings", None)
         if selector is not None:
             self[SelectTools] = selector.door
             self.held = (asks, selector)

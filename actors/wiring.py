@@ -363,7 +363,7 @@ class Runtime:
         system: str = "",
         tools: Sequence[Any] | None = None,
         limits: Limits | Callable[[Any], Limits] | None = None,
-        settings: dict[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
         references: bool = False,
         eager: Eager = "read_only",
         output: Any = None,

@@ -1,8 +1,8 @@
 """A provider's model with what its options ask for around each of its answers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from ...protocol.tools import Retry
 from ..steps.asked import retry
@@ -27,6 +27,10 @@ class Asked(Protocol):
         """The events of the answer to `request`."""
         ...
 
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raises Misuse for settings that it can't have."""
+        ...
+
     async def aclose(self) -> None:
         """Close its connections."""
         ...
@@ -37,6 +41,7 @@ class Once:
 
     def __init__(self, asked: Asked) -> None:
         self.model = asked.model
+        self.check_settings = asked.check_settings
         self.aclose = asked.aclose
         self.stream = asked.events
         self._asked = asked

@@ -1,8 +1,8 @@
 """Models of which the next is asked where the one before it can't serve."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from msgspec.structs import asdict, replace
@@ -14,6 +14,7 @@ from .hearing import (
     Answering,
     Begun,
     Hearing,
+    check_settings,
     close,
     failure_from,
     left_of,
@@ -55,6 +56,10 @@ class Fallback:
         """The answer of the first model that has one. Raises ToolwireError."""
         model, reply, spent = await self._first(request, self._whole)
         return answered(model, spent, reply)
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raises Misuse for settings that one of the models can't have."""
+        check_settings(self.models, settings)
 
     async def aclose(self) -> None:
         """Close the models."""

@@ -4,7 +4,7 @@ What stands around a model is itself a model, see `contract`; these are the piec
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -58,6 +58,14 @@ def prepare(models: Iterable[object]) -> None:
         word = None if isinstance(model, type) else getattr(model, "prepare", None)
         if callable(word):
             word()
+
+
+def check_settings(models: Iterable[object], settings: Mapping[str, Any]) -> None:
+    """Have each of `models` look at `settings`, if it has a word for that. Raises Misuse for what it can't have."""
+    for model in models:
+        word = getattr(model, "check_settings", None)
+        if word is not None:
+            word(settings)
 
 
 def sooner(seconds: float | None, limit: float) -> float:

@@ -137,7 +137,7 @@ class Hosted(ABC):
         head, slash, tail = rest.partition("/")
         return f"{scheme}//{head.rpartition('@')[2]}{slash}{tail}" if scheme else self.base_url
 
-    def check(self, settings: Mapping[str, Any]) -> None:
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Raises Misuse if a request with these settings, beside the model's own, can't be made."""
         self.settled(merged(self._given, settings))
 

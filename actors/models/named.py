@@ -1,10 +1,11 @@
 """A model that is made when it is first needed: what stands around models takes names too, before there is a key."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from .contract import Model, ModelEvent, ModelReply, ModelRequest
-from .hearing import close, stream_of
+from .hearing import check_settings, close, stream_of
 
 
 class Named:
@@ -31,6 +32,10 @@ class Named:
     def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[AsyncIterator[ModelEvent]]:
         """The events of the answer to `request`."""
         return stream_of(self.prepare())(request)
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raises Misuse for settings that the model can't have."""
+        check_settings((self.prepare(),), settings)
 
     async def aclose(self) -> None:
         """Close the model, if it was made."""

@@ -1,11 +1,11 @@
 """A model whose calls are read from the text that it writes, where its server does not do that."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from random import SystemRandom
 from string import ascii_letters, digits
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from msgspec.structs import replace
 
@@ -15,7 +15,7 @@ from ...protocol.notations import NOTATIONS
 from ...protocol.text_calls import Piece, TextCalls
 from ...protocol.tools import ToolCall
 from .contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
-from .hearing import close, name_of, prepare
+from .hearing import check_settings, close, name_of, prepare
 
 ID = 9
 """Characters of an id that is made up: what Mistral's templates take, and no other. A letter or a digit each, so that
@@ -65,6 +65,10 @@ class Parsed:
     def model(self) -> str:
         """What the model inside is called."""
         return name_of(self.inner)
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raises Misuse for settings that the model can't have."""
+        check_settings((self.inner,), settings)
 
     async def aclose(self) -> None:
         """Close the model inside."""

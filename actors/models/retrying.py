@@ -1,9 +1,9 @@
 """A model that is asked again where it failed in a way that may pass."""
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from msgspec.structs import asdict, replace
@@ -17,6 +17,7 @@ from .hearing import (
     Answering,
     Begun,
     Hearing,
+    check_settings,
     close,
     failure_from,
     left_of,
@@ -70,6 +71,10 @@ class Retrying:
     def once(self) -> Model:
         """The model inside, which is asked once."""
         return self.inner
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raises Misuse for settings that the model can't have."""
+        check_settings((self.inner,), settings)
 
     async def aclose(self) -> None:
         """Close the model inside."""

@@ -67,7 +67,7 @@ def chosen(settings: Mapping[str, Any], known: Container[str], provider: str) ->
     given = {word: value for word, value in settings.items() if value is not None}
     for word, value in given.items():
         if word not in _WORDS:
-            raise Misuse(failed("model_failed", _unknown(word, provider)))
+            raise Misuse(failed("model_failed", _unknown(word)))
         if word != "extra" and word not in known:
             said = (
                 f"{provider} has no equal of the setting {word!r}: leave it out, or write extra={{…}} in its own words"
@@ -79,7 +79,7 @@ def chosen(settings: Mapping[str, Any], known: Container[str], provider: str) ->
     return given
 
 
-def _unknown(word: object, provider: str) -> str:
+def _unknown(word: object) -> str:
     near = get_close_matches(str(word), _WORDS, n=1)
     meant = f" (did you mean {near[0]!r}?)" if near else f"; there are {', '.join(_WORDS)}"
-    return f"there is no setting {word!r}{meant}: what is {provider}'s own is written extra={{{word!r}: …}}"
+    return f"there is no setting {word!r}{meant}: a field of the provider's own is written extra={{{word!r}: …}}"

@@ -11,7 +11,7 @@ import pytest
 from strict.judge import FORMATS
 from strict.provider import Delivery, Failing, Provider, Raw
 from strict.said import said, text
-from toolwire import Runtime, models
+from toolwire import Runtime, models, scripted
 from toolwire.actors.models import model_from
 from toolwire.actors.models.contract import ModelReply, ModelRequest, StreamingModel
 from toolwire.protocol.events import TextDelta, Usage
@@ -160,5 +160,9 @@ async def test_names_and_keys(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_settings_are_looked_at_when_a_conversation_opens(name: str) -> None:
     async with Runtime() as runtime, model_of(name) as model:
-        with pytest.raises(Misuse, match="no setting 'temprature'"):
-            await runtime.converse(model=model, settings={"temprature": 1})
+        around = models.fallback(scripted(["a"]), models.retrying(model))
+        for asked in (model, around):
+            with pytest.raises(Misuse, match="no setting 'temprature'"):
+                await runtime.converse(model=asked, settings={"temprature": 1})
+        settings: models.Settings = {"temperature": 0.5}
+        assert (await (await runtime.converse(model=around, settings=settings)).say("?")).text == "a"
