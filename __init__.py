@@ -9,6 +9,9 @@ from .actors.audit import JsonLines, Sqlite
 from .actors.chat import Chat, TurnStream
 from .actors.context import Context
 from .actors.lazy import Lazy, lazy
+from .actors.memory.contract import MemoryStrategy, Past
+from .actors.memory.summarize import Summarize
+from .actors.memory.trim import Trim
 from .actors.models.contract import Model, ModelReply, ModelRequest, StreamingModel
 from .actors.models.scripted import scripted, spoken
 from .actors.one_turn import run
@@ -42,6 +45,7 @@ from .protocol.prices import Price
 from .protocol.record import CallRecord
 from .protocol.schema import Inject
 from .protocol.secret import Secret
+from .protocol.telling import Telling
 from .protocol.tools import Artifact, Mended, Retry, ToolCall, ToolResult, ToolSpec
 
 __version__ = "0.1.0"
@@ -69,12 +73,14 @@ __all__ = [
     "Keyword",
     "Lazy",
     "Limits",
+    "MemoryStrategy",
     "Mended",
     "Misuse",
     "Model",
     "ModelReply",
     "ModelRequest",
     "Opaque",
+    "Past",
     "Pending",
     "Policy",
     "Price",
@@ -88,7 +94,9 @@ __all__ = [
     "Served",
     "Sqlite",
     "StreamingModel",
+    "Summarize",
     "SystemMessage",
+    "Telling",
     "TextDelta",
     "Tool",
     "ToolCall",
@@ -97,6 +105,7 @@ __all__ = [
     "ToolResult",
     "ToolSpec",
     "ToolwireError",
+    "Trim",
     "TurnFinished",
     "TurnStream",
     "Usage",

@@ -11,6 +11,7 @@ from ..protocol.limits import LIMITS, Limits
 from ..protocol.offer import Eager
 from ..protocol.options import check
 from ..protocol.output import RETRIES, output_of
+from .memory.contract import MemoryStrategy
 from .models.contract import Model
 from .options import AGENT
 from .queueing import WhenBusy
@@ -43,7 +44,7 @@ class Agent(Struct, frozen=True):
     eager: Eager = "read_only"
     output: Any = None
     last_answer: bool = False
-    memory: Any = None
+    memory: MemoryStrategy | None = None
     selector: SelectionStrategy | None = None
     when_busy: WhenBusy = "queue"
     output_retries: int = RETRIES
@@ -58,6 +59,7 @@ class Agent(Struct, frozen=True):
             or self.references is not False
             or self.eager != "read_only"
             or self.last_answer is not False
+            or self.memory is not None
             or self.selector is not None
             or self.when_busy != "queue"
             or self.output_retries != RETRIES

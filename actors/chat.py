@@ -14,7 +14,7 @@ from ..protocol.blob import Blob
 from ..protocol.envelope import NO_BYTES
 from ..protocol.events import CallProgress, Event, Pending, ReasoningDelta, Reply, TextDelta, TurnFinished
 from ..protocol.failures import Misuse, ToolwireError, failed
-from ..protocol.history import History
+from ..protocol.history import History, HistoryMessage
 from ..protocol.messages import Answer, Decision, Interrupt, Resume, Rewind, Say
 from ..protocol.options import is_count
 from ..protocol.output import Output, output_of
@@ -160,6 +160,11 @@ class Chat:
         """What was said so far, as of now: later turns add nothing to it, and `rewind` takes nothing away."""
         return History(self._conversation.history)
 
+    def told(self) -> tuple[HistoryMessage, ...]:
+        """What the model would be told of it now: all of it, unless the agent has a `memory` that leaves some out."""
+        memory, history = self._conversation.memory, self._conversation.history
+        return tuple(history if memory is None else memory.messages(history))
+
     async def branch(self, at: int | None = None, *, id: str | None = None) -> "Chat":  # noqa: A002 - as in converse
         """Another conversation, with the same agent, on behalf of the same caller, that has heard the same so far.
 
@@ -167,7 +172,11 @@ class Chat:
         is taken. Raises Misuse where `at` is between a call and its result, naming the nearest points, and,
         `conflict`, if `id` is open.
         """
-        return await self._branch(self._conversation, None if at is None else counted("branch(at)", at), id)
+        chat = await self._branch(self._conversation, None if at is None else counted("branch(at)", at), id)
+        mine, theirs = self._conversation.memory, chat._conversation.memory  # noqa: SLF001 - of its own class
+        if mine is not None and theirs is not None:
+            theirs.follow(mine, chat._conversation.history, 0)  # noqa: SLF001 - as above
+        return chat
 
     async def rewind(self, to: int | None = None) -> int:
         """Forget all but the first `to` messages; without `to`, the user's last message and what came after it.

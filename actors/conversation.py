@@ -20,7 +20,6 @@ from ..protocol.messages import (
     Answer,
     AnswerCall,
     Answered,
-    BatchEnded,
     Complete,
     Decision,
     Greet,
@@ -50,7 +49,8 @@ from .executor import fitted
 from .house import House
 from .numbered import Numbered
 from .queueing import Queueing, WhenBusy
-from .retelling import retold, specs_of
+from .recollection import Recollection
+from .retelling import outdated, retold, specs_of
 from .running import Running
 from .validator import be_ready
 
@@ -59,7 +59,7 @@ OFTEN = 63
 
 INTERRUPTED = failed("cancelled", "the turn was interrupted", "maybe", by="caller")
 
-OF_AGENT = ("_asks", "_name", "_offer", "agent")
+OF_AGENT = ("_asks", "_name", "_offer", "agent", "memory")
 """What changes where a conversation goes on with another agent."""
 
 
@@ -84,6 +84,7 @@ class Conversation(Actor):
         "_turns",
         "agent",
         "caller",
+        "memory",
         "output",
     )
 
@@ -107,6 +108,7 @@ class Conversation(Actor):
         when_busy: WhenBusy = "queue",
         outputs: Outputs | None = None,
         last_answer: bool = False,
+        memory: Recollection | None = None,
     ) -> None:
         system = instructed(system or system_of(history)) if references else system
         self._offer = Offer(
@@ -134,6 +136,7 @@ class Conversation(Actor):
         self._running: Running | None = None
         self._queueing = Queueing(when_busy) if when_busy != "queue" else None
         self._next: Conversation | None = None
+        self.memory = memory
 
     def expect(self, output: Output) -> None:
         """Answers may be asked for by the schema of `output`: then they are to be of its type as well."""
@@ -236,7 +239,7 @@ class Conversation(Actor):
         return mine is agent or mine == agent
 
     def _become(self, other: "Conversation") -> None:
-        before = self._offer
+        before, memory = self._offer, self.memory
         if other.agent.when_busy != self.agent.when_busy:
             self._queueing = other._queueing  # noqa: SLF001 - of its own class
         for name in OF_AGENT:
@@ -245,6 +248,8 @@ class Conversation(Actor):
         self._offer.history = [*self._offer.history, *said]
         self._offer.used = before.used
         self._next = None
+        if memory is not None and self.memory is not None:
+            self.memory.follow(memory, self.history, len(self.history) - len(before.history))
 
     def _left(self) -> None:
         if self._turn is not None:  # one that is paused: none runs
@@ -324,6 +329,8 @@ class Conversation(Actor):
         self._left()
         offer.history = offer.history[:kept]  # a list of its own: who looks at the other sees it as it was
         offer.known = 0
+        if self.memory is not None:
+            self.memory.rewound(offer.history)
         return Rewound(kept)
 
     def _carried(self, ended: TurnEnded, room: int) -> TurnEnded:
@@ -336,11 +343,13 @@ class Conversation(Actor):
         self, running: Running, command: Command, context: Context, eager: EagerCalls | None = None
     ) -> TurnEnded:
         """Say what the turn's table commands, and tell it what was answered, until it is over."""
-        turn = running.turn
+        turn, told_anew = running.turn, self.memory is not None
         hear = running.hear = Numbered(context, turn, eager).hear if turn.events else None
-        ask = context.ask if eager is None else eager.ask
+        ask: Any = context.ask if eager is None else eager.ask
+        if self.memory is not None:
+            ask = self.memory.asking(ask, turn, context, self._asks[Complete])
         catalogue = self._house.catalogue
-        seen = catalogue.version if type(command) is SelectTools else None
+        running.seen = catalogue.version if type(command) is SelectTools else None
         while not isinstance(command, TurnEnded):
             heard: Heard
             if type(command) is Wait:
@@ -348,7 +357,7 @@ class Conversation(Actor):
                 command = turn.step(WAITED)
                 continue
             try:
-                heard = await ask(self._asks[type(command)], command, hear=hear)  # type: ignore[arg-type]  # a union of requests is no request of a union
+                heard = await ask(self._asks[type(command)], command, hear=hear)
             except ToolwireError as error:
                 heard = error.failure
                 if heard.code == "too_large" and type(command) is Complete and len(command.newer) > 1:
@@ -358,29 +367,24 @@ class Conversation(Actor):
                 await running.heed(command)
             if turn.rounds & OFTEN == OFTEN and context.system.breathless():
                 await checkpoint()
-            if catalogue.version != seen and type(command) is Complete and outdated(heard):
-                seen = catalogue.version
-                command = turn.step(CHANGED)
-            elif type(heard) is SendAll and type(command) is Complete:
-                command = await self._retold(turn, command, heard, context)
+            if type(command) is Complete and (told_anew or type(heard) is SendAll or catalogue.version != running.seen):
+                command = await self._as_sent(command, running, heard, context)
         if turn.phase == Phase.PAUSED:
             turn.seconds = running.left
         return command
 
-    async def _retold(self, turn: Turn, command: Complete, heard: SendAll, context: Context) -> Command:
-        """`command` with what the model lacks, once a long history is there."""
-        specs = None
-        if heard.tools:
-            specs = specs_of(turn.names, self._house.catalogue, references=self._offer.references)
+    async def _as_sent(self, command: Complete, running: Running, heard: Heard, context: Context) -> Command:
+        """`command` as a memory has it told, and with what the model lacks; unless the tools have changed."""
+        turn, catalogue = running.turn, self._house.catalogue
+        if catalogue.version != running.seen and outdated(heard):
+            running.seen = catalogue.version
+            return turn.step(CHANGED)
+        if self.memory is not None:
+            command = await self.memory.tell(command, turn, context, self._asks[Complete])
+        if not isinstance(heard, SendAll):
+            return command
+        specs = specs_of(turn.names, catalogue, references=self._offer.references) if heard.tools else None
         try:
             return await retold(command, specs, self._asks[Complete], context)
         except ToolwireError as error:
             return turn.step(error.failure)
-
-
-def outdated(heard: Heard) -> bool:
-    """Whether what is on offer should be selected anew after this, if the catalogue has changed.
-
-    Before each further round, and where the specs themselves are asked for, which then have to be those selected.
-    """
-    return type(heard) is BatchEnded or (type(heard) is SendAll and heard.tools and not heard.history)

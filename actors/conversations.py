@@ -27,9 +27,11 @@ from .agent_tool import agent_tool
 from .chat import Chat
 from .conversation import Conversation
 from .house import House
+from .memory.contract import MemoryStrategy
 from .model import ModelActor
 from .models import model_from
 from .models.contract import Model
+from .recollection import Recollection
 from .selector import Selector
 from .selectors import SelectionStrategy
 from .services import Services
@@ -87,7 +89,8 @@ class Conversations:
         """The conversation of that name, or a new one, which goes on from `history`."""
         known = self._models.get(agent.model if isinstance(agent.model, str) else id(agent.model))
         asks = None if known is None else known()
-        if identity is None and asks is not None and agent.tools is None and agent.selector is None:
+        plain = agent.tools is None and agent.selector is None and agent.memory is None
+        if identity is None and asks is not None and plain:
             return self._private(agent, asks, (), caller, history)
         async with self._preparing:  # two at once would each spawn the model, serve the tools, take the name
             if identity is not None and identity in self._chats:
@@ -101,10 +104,11 @@ class Conversations:
             if agent.selector is not None:
                 asks = Asks(asks, await self._selector(agent.selector))
             patterns = () if agent.tools is None else await self._patterns(agent.tools)
+            memory = None if agent.memory is None else await self._recollection(agent.memory)
             if identity is None:
-                return self._private(agent, asks, patterns, caller, history)
+                return self._private(agent, asks, patterns, caller, history, memory)
             room = self.system.largest("conversation") // 2
-            conversation = self._new(identity, agent, asks, patterns, caller, room, history)
+            conversation = self._new(identity, agent, asks, patterns, caller, room, history, memory)
             if identity in self._chats:
                 self._conversations[identity].follow(conversation)
                 return self._chats[identity]
@@ -119,6 +123,7 @@ class Conversations:
         caller: Any,
         room: int | None = None,
         history: Sequence[HistoryMessage] = (),
+        memory: Recollection | None = None,
     ) -> Conversation:
         if agent.settings and asks.check_settings is not None:
             asks.check_settings(agent.settings)
@@ -140,6 +145,7 @@ class Conversations:
             when_busy=agent.when_busy,
             outputs=outputs_of(agent),
             last_answer=agent.last_answer,
+            memory=memory,
         )
         if self.kept is not None:
             self.kept.append(made)
@@ -171,10 +177,11 @@ class Conversations:
         patterns: tuple[str, ...],
         caller: Any,
         history: Sequence[HistoryMessage],
+        memory: Recollection | None = None,
     ) -> Chat:
         """A conversation that nobody else can find."""
         name = f"{self.services.instance}-{next(self._numbers)}"
-        conversation = self._new(name, agent, asks, patterns, caller, None, history)
+        conversation = self._new(name, agent, asks, patterns, caller, None, history, memory)
         return Chat(name, self.system.private(conversation, name), self._outside, conversation, self._branching)
 
     def _resumed(self, name: str, caller: str) -> Chat:
@@ -210,6 +217,11 @@ class Conversations:
             return True
         said = f"whether the conversation {name[:100]!r} is open elsewhere was not said within {GREETING:g} s"
         raise ToolwireError(failed("unreachable", said))
+
+    async def _recollection(self, strategy: MemoryStrategy) -> Recollection:
+        """A strategy at work, which asks a model of its own if it has one."""
+        model = getattr(strategy, "model", None)
+        return Recollection(strategy, None if model is None else await self._asks(model))
 
     async def _asks(self, model: str | Model) -> "Asks":
         """Whom a conversation with this model asks: the actor of the model is spawned when it is first needed.

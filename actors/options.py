@@ -6,6 +6,7 @@ from typing import Any
 from ..protocol.breaker import Breaker
 from ..protocol.options import COUNT, COUNT_OR_0, SECONDS, TEXT, TRUTH, Kind, maybe
 from ..protocol.policy import Policy
+from .memory.contract import MemoryStrategy
 from .selectors.contract import SelectionStrategy
 
 
@@ -66,5 +67,8 @@ AGENT = {
     "last_answer": TRUTH,
     "selector": maybe(SELECTOR),
     "output_retries": COUNT_OR_0,
+    "memory": maybe(
+        Kind("an object with shorten, such as Trim(tokens=100_000)", lambda value: isinstance(value, MemoryStrategy))
+    ),
     "when_busy": Kind("'queue', 'refuse' or 'interrupt'", lambda value: value in ("queue", "refuse", "interrupt")),
 }

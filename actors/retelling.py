@@ -4,8 +4,9 @@ from msgspec.structs import replace
 
 from ..protocol.envelope import encode
 from ..protocol.history import HistoryMessage
-from ..protocol.messages import Complete, Remember
+from ..protocol.messages import BatchEnded, Complete, Remember, SendAll
 from ..protocol.tools import ToolSpec
+from ..protocol.turn import Heard
 from ..runtime.context import Context, Door
 from .catalogue import Catalogue
 
@@ -29,6 +30,14 @@ def specs_of(names: tuple[str, ...], catalogue: Catalogue, *, references: bool) 
     """What the tools of these names promise, as it is offered to a model. A name that is gone is left out."""
     found = map(catalogue.referring if references else catalogue.spec, names)
     return tuple(spec for spec in found if spec is not None)
+
+
+def outdated(heard: Heard) -> bool:
+    """Whether what is on offer should be selected anew after this, if the catalogue has changed.
+
+    Before each further round, and where the specs themselves are asked for, which then have to be those selected.
+    """
+    return type(heard) is BatchEnded or (type(heard) is SendAll and heard.tools and not heard.history)
 
 
 def parts(messages: tuple[HistoryMessage, ...], largest: int = CHUNK) -> list[tuple[HistoryMessage, ...]]:

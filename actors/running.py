@@ -19,10 +19,14 @@ class Running:
     """The time of a turn: `seconds` in all, without those in which it waits for a person.
 
     `scope` is what it runs in, between `begin` and `end`. While a person is waited for, only whoever asked for the turn
-    may have a limit. `interrupted` tells whose cancellation it was, once the scope was cancelled.
+    may have a limit. `interrupted` tells whose cancellation it was, once the scope was cancelled. `seen` is the
+    version of the catalogue that its tools were selected from.
     """
 
-    __slots__ = ("_answered", "_context", "_outer", "_over", "_own", "_untold", "hear", "interrupted", "scope", "turn")
+    __slots__ = (
+        *("_answered", "_context", "_outer", "_over", "_own", "_untold"),
+        *("hear", "interrupted", "scope", "seen", "turn"),
+    )
 
     def __init__(self, turn: Turn, context: Context, seconds: float | None) -> None:
         self.turn = turn
@@ -32,6 +36,7 @@ class Running:
         self._answered: anyio.Event | None = None
         self._over: anyio.Event | None = None  # where somebody waits for that
         self.interrupted = False
+        self.seen: int | None = None
         system = context.system
         self._outer = context.deadline
         self._own = NEVER if seconds is None else system.clock() + seconds  # if it never waited for a person

@@ -44,6 +44,7 @@ from .explaining import explained
 from .handlers import Handler
 from .intake import Customs
 from .means import CALL_SECONDS, Means
+from .memory.contract import MemoryStrategy
 from .middleware import Middleware
 from .models.contract import Model
 from .options import RUNTIME
@@ -138,9 +139,9 @@ class Runtime:
         self._numbers = count(1)
 
     def __repr__(self) -> str:
-        open_conversations = len(self._conversations) if hasattr(self, "_conversations") else 0
+        conversations = len(self._conversations) if hasattr(self, "_conversations") else 0
         left = f" | abandoned threads: {len(self.abandoned)}" if self.abandoned else ""
-        return f"<Runtime {self.url} [tools: {len(self.tools)} | conversations: {open_conversations}{left}]>"
+        return f"<Runtime {self.url} [tools: {len(self.tools)} | conversations: {conversations}{left}]>"
 
     @property
     def conversations(self) -> tuple[str, ...]:
@@ -368,7 +369,7 @@ class Runtime:
         eager: Eager = "read_only",
         output: Any = None,
         last_answer: bool = False,
-        memory: Any = None,
+        memory: MemoryStrategy | None = None,
         selector: SelectionStrategy | None = None,
         when_busy: WhenBusy = "queue",
         history: Sequence[HistoryMessage] = (),
@@ -376,12 +377,10 @@ class Runtime:
     ) -> Chat:
         """Open a conversation, or go on with the one of that `id`.
 
-        Without an `id` nobody else can find it: it lasts as long as the Chat. A new one goes on from `history`, which
-        is mended first (docs/history.md).
-
-        By an agent, or by a model and what it is told; the rest as in `Agent`. `caller` is the application's own
-        data about who speaks: tools see it, a model never does. Raises Misuse if the conversation is open for another
-        caller, or is open and a `history` is given.
+        By an agent, or by a model and what it is told; the rest as in `Agent`. Without an `id` nobody else can find it:
+        it lasts as long as the Chat. A new one goes on from `history` (docs/history.md). `caller` is the application's
+        own data about who speaks: tools see it, a model never does. Raises Misuse if the conversation is open for
+        another caller or in another process, or if it is open and a `history` is given.
         """
         if not self.system.open:
             self._must_be_open()

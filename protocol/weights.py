@@ -50,6 +50,8 @@ class Weights:
     def grow(self, history: Sequence[HistoryMessage]) -> None:
         """Weigh what has come since."""
         sums = self._sums
+        if len(history) < len(sums) - 1:
+            self.cut(len(history))
         for n in range(len(sums) - 1, len(history)):
             sums.append(sums[n] + guessed(history[n]))
 
