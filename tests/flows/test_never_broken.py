@@ -19,53 +19,20 @@ from toolwire import (
     CallStarted,
     Chat,
     Context,
-    ModelRequest,
     Reply,
     Runtime,
     ToolError,
     ToolMessage,
     TurnFinished,
-    UserMessage,
     tool,
 )
 from toolwire.protocol.events import Event
 from toolwire.protocol.history import HistoryMessage
 from toolwire.protocol.tools import encode_json
 from toolwire.runtime.testing import Way, interruptions
-from voices import Line, Voice
+from voices import AGAIN, GO, ROUNDS, Voice, line
 
 pytestmark = pytest.mark.anyio
-
-GO = "Go"
-SAID = "All is done."
-AGAIN = "I am here."
-
-ROUNDS = [
-    Line(
-        "I shall look.",
-        [
-            ("look", {"at": "sky"}),
-            ("slow", {"steps": 2}),
-            ("fails", {}),
-            ("write", {"value": {"$result": 1}}),
-            ("look", {"at": "sea"}),
-        ],
-    ),
-    Line("", [("asks", {}), ("write", {"value": 1})]),
-    Line("Once more.", [("look", {"at": "me"}), ("slow", {"steps": 1})]),
-    Line(SAID),
-]
-
-
-def line(request: ModelRequest) -> Line:
-    """The round that is due: as many as have ended since the user asked for work; another word is only answered."""
-    messages = list(request.messages)
-    since = max(place for place, message in enumerate(messages) if isinstance(message, UserMessage))
-    said = messages[since]
-    if not isinstance(said, UserMessage) or said.text != GO:
-        return Line(AGAIN)
-    results = sum(isinstance(message, ToolMessage) for message in messages[since:])
-    return {0: ROUNDS[0], 5: ROUNDS[1], 7: ROUNDS[2], 9: ROUNDS[3]}[results]
 
 
 class House:

@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from strict.judge import objection
 from strict.words import Exchange
-from toolwire import ModelReply, ModelRequest, ToolwireError
+from toolwire import ModelReply, ModelRequest, ToolMessage, ToolwireError, UserMessage
 from toolwire.actors.models.contract import ModelEvent
 from toolwire.protocol.failures import failed
 from toolwire.protocol.formats.contract import Answer, Format, Hearing
@@ -28,6 +28,38 @@ class Line(NamedTuple):
 
     text: str
     calls: Sequence[tuple[str, Mapping[str, Any]]] = ()
+
+
+GO = "Go"
+SAID = "All is done."
+AGAIN = "I am here."
+
+ROUNDS = [
+    Line(
+        "I shall look.",
+        [
+            ("look", {"at": "sky"}),
+            ("slow", {"steps": 2}),
+            ("fails", {}),
+            ("write", {"value": {"$result": 1}}),
+            ("look", {"at": "sea"}),
+        ],
+    ),
+    Line("", [("asks", {}), ("write", {"value": 1})]),
+    Line("Once more.", [("look", {"at": "me"}), ("slow", {"steps": 1})]),
+    Line(SAID),
+]
+
+
+def line(request: ModelRequest) -> Line:
+    """The round that is due: as many as have ended since the user asked for work; another word is only answered."""
+    messages = list(request.messages)
+    since = max(place for place, message in enumerate(messages) if isinstance(message, UserMessage))
+    said = messages[since]
+    if not isinstance(said, UserMessage) or said.text != GO:
+        return Line(AGAIN)
+    results = sum(isinstance(message, ToolMessage) for message in messages[since:])
+    return {0: ROUNDS[0], 5: ROUNDS[1], 7: ROUNDS[2], 9: ROUNDS[3]}[results]
 
 
 class Told(NamedTuple):
