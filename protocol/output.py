@@ -29,9 +29,12 @@ KEPT = 256
 """Types whose outputs are kept: one is made in 0.1 ms and more."""
 RETRIES = 2
 """How often a model is asked again for an answer that fits, unless an agent says otherwise."""
+DEEPEST = 100
+"""Levels of arrays and objects in an answer. Beyond, who takes it apart may come to the end of Python's stack."""
 VALUE = "value"
 
 _BRACKET = re.compile(r"[\[{]")
+_sent = msgspec.msgpack.Encoder().encode
 _scan = json.JSONDecoder().raw_decode
 _NO_JSON = (ValueError, RecursionError)
 
@@ -70,10 +73,12 @@ class Output:
             top = _behind(self.schema)
             if value not in top.get("enum", [top.get("const")]):
                 return invalid((Problem("", "one JSON value, alone or as the only one in a text", _got(text)),))
+        elif len(text) > 2 * DEEPEST and deeper(value, DEEPEST):
+            return invalid((Problem("", f"at most {DEEPEST} levels of arrays and objects", "more"),))
         try:
             return self._fitted(value)
-        except ValueError as error:  # what jsonschema-rs can't check
-            return invalid((Problem("", "a value that can be checked", str(error)[:200]),))
+        except (ValueError, OverflowError) as error:  # what can't be checked, or sent on
+            return invalid((Problem("", "a value that can be checked and sent on", str(error)[:200]),))
 
     def typed(self, value: Any) -> Any:
         """`value`, plain JSON that fits, as one of the type asked for. Raises msgspec.ValidationError."""
@@ -105,6 +110,7 @@ class Output:
     def _judged(self, value: Any) -> Any:
         """What fits the schema may still be nothing that the type takes: a date that there never was."""
         inner = value[VALUE] if self._wrapped else value
+        _sent(inner)
         try:
             self.typed(inner)
         except (msgspec.ValidationError, ValueError, TypeError) as error:
@@ -148,14 +154,17 @@ class Outputs:
         if schema is not None:
             output = self._known.get(encode_json(schema))
             if output is None:
-                self.add(output := Output(schema))
+                self.add(output := output_of(schema))
         return None if output is None else Wanted(output, self.retries)
 
 
 def output_of(kind: Any) -> Output:
     """What an answer of the type `kind` has to be; `kind` may be a JSON Schema. Raises Misuse for what has none."""
     if isinstance(kind, dict):
-        return Output(kind)
+        try:
+            return _schemed(encode_json(kind))
+        except TypeError as error:
+            raise Misuse(failed("invalid_call", f"the schema of an answer is not JSON: {error}")) from error
     try:
         hash(kind)
     except TypeError:  # what stands in an Annotated may be anything
@@ -186,6 +195,17 @@ def one_value(text: str) -> Any:
     return found
 
 
+def deeper(value: Any, levels: int) -> bool:
+    """Whether there are more levels than that in `value`."""
+    level = [value]
+    for _ in range(levels):
+        inner = [each for each in level if isinstance(each, list | dict)]
+        level = [part for each in inner for part in (each.values() if isinstance(each, dict) else each)]
+        if not level:
+            return False
+    return any(isinstance(each, list | dict) for each in level)
+
+
 def invalid(problems: tuple[Problem, ...]) -> Failure:
     """The failure of an answer with these problems, of which it lists the first."""
     errors = [{"pointer": each.pointer, "expected": each.expected, "got": each.got} for each in problems[:LISTED]]
@@ -194,6 +214,11 @@ def invalid(problems: tuple[Problem, ...]) -> Failure:
     if len(problems) > LISTED:
         said += f"\n- and at least {len(problems) - LISTED} more"
     return failed("invalid_output", said, errors=errors)
+
+
+@lru_cache(KEPT)
+def _schemed(schema: bytes) -> Output:
+    return Output(msgspec.json.decode(schema))
 
 
 @lru_cache(KEPT)

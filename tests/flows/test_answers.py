@@ -9,7 +9,7 @@ import pydantic
 import pytest
 
 from strict.asking import speaking
-from strict.judge import FORMATS
+from strict.judge import FORMATS, objection_to
 from strict.said import said, text
 from toolwire import (
     Agent,
@@ -18,6 +18,7 @@ from toolwire import (
     Chat,
     Misuse,
     ModelReply,
+    ModelRequest,
     Reply,
     Runtime,
     TextDelta,
@@ -30,6 +31,7 @@ from toolwire import (
 )
 from toolwire.protocol.messages import Say
 from toolwire.protocol.said import LARGEST
+from toolwire.runtime.testing import interruptions
 
 pytestmark = pytest.mark.anyio
 
@@ -281,6 +283,46 @@ async def test_a_tool_hears_of_no_bytes(memory: Any) -> None:
         reply = await chat.say("look", PNG)
         assert reply.calls[0].value == "sunny"
         assert not any("PNG" in repr(event) for event in reply.calls)
+
+
+async def planning(request: ModelRequest) -> Any:
+    """A tool first; then an answer that does not fit, until it was said what is wrong."""
+    await anyio.lowlevel.checkpoint()
+    last = request.messages[-1]
+    if isinstance(last, UserMessage):
+        return RIGHT if last.text.startswith("the answer is not") else [("look",)]
+    return WRONG
+
+
+@pytest.mark.parametrize("way", ["suspension", "turn", "interrupted"])
+async def test_broken_off_at_every_point_the_history_is_taken_by_all(memory: Any, valid: Any, way: Any) -> None:
+    @tool
+    async def look() -> str:
+        await anyio.lowlevel.checkpoint()
+        return "sunny"
+
+    model = scripted([planning] * 10_000)
+    async with memory.open(look) as runtime:
+        chats: list[Chat] = []
+
+        async def turn() -> None:
+            chats.append(await runtime.converse(model=model, output=Trip))
+            async with chats[-1].stream(["see", PNG, "and", PDF]) as events:
+                async for event in events:
+                    assert not isinstance(event, TurnFinished) or event.reply.output in (Trip("Rome", 2), None)
+
+        async def ended() -> None:
+            history = chats[-1].history()
+            assert valid(history)
+            assert not any(objection_to(wire, list(history)) for wire in FORMATS)
+            assert (await chats[-1].say("and now?")).output == Trip("Rome", 2)
+            assert valid(chats[-1])
+
+        act = (
+            (lambda: chats[-1].interrupt() if chats else anyio.lowlevel.checkpoint()) if way == "interrupted" else None
+        )
+        points = await interruptions(turn, ended, "turn" if way == "interrupted" else way, act=act)
+        assert points >= (2 if way == "suspension" else 5)
 
 
 @pytest.mark.usefixtures("few_authorities")

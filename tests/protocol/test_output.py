@@ -250,10 +250,28 @@ def test_a_type_without_a_schema_is_refused_by_its_name(kind: Any) -> None:
 def test_a_schema_that_is_none_is_refused(schema: Json) -> None:
     with pytest.raises(Misuse, match="no usable JSON Schema"):
         output_of(schema)
+    with pytest.raises(Misuse, match="is not JSON"):
+        output_of({"const": object()})
+
+
+@pytest.mark.parametrize("kind", [Any, list, list[list[Any]], dict[str, Any], {"type": "array"}], ids=str)
+@pytest.mark.parametrize("levels", [99, 100, 101, 200, 900, 5_000])
+def test_what_is_nested_too_deeply_is_a_failure(kind: Any, levels: int) -> None:
+    text = '{"a":' * (levels - 1) + "{}" + "}" * (levels - 1) if kind == dict[str, Any] else "[" * levels + "]" * levels
+    heard = output_of(kind).heard(text)
+    assert isinstance(heard, Failure) == (levels > 100)
+
+
+@pytest.mark.parametrize("text", ["18446744073709551616", "-9223372036854775809", "[1e999]", f"1{'0' * 5_000}"])
+def test_numbers_that_can_not_be_sent_on_are_a_failure(text: str) -> None:
+    for kind in (Any, int, list[Any]):
+        assert isinstance(output_of(kind).heard(text), Failure)
+    assert output_of(int).heard("18446744073709551615") == 2**64 - 1
 
 
 def test_a_type_is_looked_at_once() -> None:
     assert output_of(Trip) is output_of(Trip)
+    assert output_of({"type": "integer"}) is output_of({"type": "integer"})
     assert output_of(Annotated[int, msgspec.Meta(ge=0, extra={"a": []})]).heard("1") == 1
     assert repr(output_of(Trip)).endswith("test_output.Trip>")
     assert repr(Output({"type": "object"})) == '<Output {"type":"object"}>'
