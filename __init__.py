@@ -6,8 +6,9 @@ Everything that a program imports stands here; the packages behind it are for th
 from .actors.agent import Agent
 from .actors.artifact_reader import read_artifact
 from .actors.audit import JsonLines, Sqlite
-from .actors.chat import Chat, TurnStream
+from .actors.chat import Chat
 from .actors.context import Context
+from .actors.following import TurnStream
 from .actors.lazy import Lazy, lazy
 from .actors.memory.contract import MemoryStrategy, Past
 from .actors.memory.summarize import Summarize

@@ -25,8 +25,8 @@ from toolwire import (
     scripted,
     tool,
 )
-from toolwire.actors import chat as chat_module
-from toolwire.actors.chat import BACKLOG, NEAR
+from toolwire.actors import following
+from toolwire.actors.following import BACKLOG, NEAR
 from toolwire.protocol.events import Event
 from toolwire.protocol.messages import Say
 from toolwire.protocol.tools import ToolResult
@@ -236,13 +236,39 @@ def test_whatever_is_merged_the_rest_is_told_in_its_order(
     pieces: list[Event], backlog: int, near: int, piece: int
 ) -> None:
     events = [replace(event, number=n) for n, event in enumerate(pieces, 1)]
-    with patch.multiple(chat_module, BACKLOG=backlog, NEAR=near, PIECE=piece):
+    with patch.multiple(following, BACKLOG=backlog, NEAR=near, PIECE=piece):
         waiting = heard_slowly(*events)
     assert told(waiting) == told(events)
     numbers = [event.number for event in waiting]
     assert numbers == sorted(set(numbers))
     if len(events) <= backlog:
         assert waiting == events
+
+
+async def test_ends_of_calls_that_were_lost_on_the_way_are_told_at_the_end() -> None:
+    class Losing:
+        """A context whose bus loses what is said of calls."""
+
+        def __init__(self, context: Any) -> None:
+            self.context = context
+
+        async def ask(self, address: Any, message: Any, hear: Any) -> Any:
+            calls = CallStarted | CallFinished
+            return await self.context.ask(
+                address, message, hear=lambda event: None if isinstance(event, calls) else hear(event)
+            )
+
+    async with Runtime() as runtime:
+        await runtime.serve(double)
+        chat = await runtime.converse(model=scripted([[("double", {"x": 1}), ("double", {"x": 2})], "2 and 4"]))
+        async with chat.stream("go") as stream:
+            stream._context = Losing(stream._context)  # type: ignore[assignment]  # it loses what it should tell
+            events = [event async for event in stream]
+    ends = [event.result.value for event in events if isinstance(event, CallFinished)]
+    assert ends == [2, 4]
+    assert isinstance(events[-1], TurnFinished)
+    numbers = [event.number for event in events]
+    assert numbers == sorted(set(numbers))
 
 
 async def test_say_in_a_closed_runtime() -> None:

@@ -26,7 +26,7 @@ from toolwire import (
     TurnFinished,
     tool,
 )
-from toolwire.actors.chat import BACKLOG
+from toolwire.actors.following import BACKLOG
 from toolwire.actors.models.contract import ModelEvent
 
 pytestmark = pytest.mark.anyio

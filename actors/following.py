@@ -1,0 +1,183 @@
+"""One turn as the application follows it: its events, in order and numbered, whatever the reader does."""
+
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import anyio
+from anyio.lowlevel import checkpoint
+from msgspec import ValidationError
+from msgspec.structs import replace
+
+from ..protocol.events import CallFinished, CallProgress, Event, ReasoningDelta, Reply, TextDelta, TurnFinished
+from ..protocol.failures import Misuse, ToolwireError, failed
+from ..protocol.messages import Say
+from ..protocol.output import Output
+from ..runtime.border import is_cancellation
+from ..runtime.context import Context, Door
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+BACKLOG = 1_024
+"""Events that wait for a slow reader; from then on deltas and progress are merged, and no other event is lost."""
+
+PIECE = 64 * 1024
+"""Characters from which on a merged delta takes no more: each that joins it copies it."""
+
+NEAR = 128
+"""How far back from the newest event a place to merge is looked for: about as many calls may report at once."""
+
+
+class TurnStream:
+    """The events of one turn, numbered; the last is TurnFinished.
+
+    Leaving the block cancels the turn, and waits for its end. If it is detached the turn goes on, and nobody hears of
+    it any more; the runtime's end cancels it.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        address: str | Door,
+        said: Say,
+        wanted: Output | None = None,
+        *,
+        detach: bool = False,
+    ) -> None:
+        self._context = context
+        self._address = address
+        self._said = said
+        self._wanted = wanted
+        self._detach = detach
+        self._waiting: deque[Event] = deque()
+        self._news: anyio.Event | None = None  # while somebody waits for an event
+        self._entered = False
+        self._left = False
+        self._over = False
+        self._told_end = False
+        self._error: ToolwireError | None = None
+        self._number = 0
+        self._finished: set[str] = set()
+        self._tasks: TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        self._entered = True
+        if self._detach:
+            self._context.system.tasks.start_soon(self._run)
+            return self
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._run)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self._left = True
+        tasks = self._tasks
+        if tasks is None:
+            self._waiting.clear()
+            return None
+        if not self._over:
+            tasks.cancel_scope.cancel()
+        # What the program itself raised is its own, and goes on as it is; a group would wrap it.
+        ours = error is None or is_cancellation(error)
+        swallowed = await tasks.__aexit__(*((kind, error, trace) if ours else (None, None, None)))
+        return swallowed if ours else None
+
+    def __aiter__(self) -> Self:
+        if not self._entered:
+            raise Misuse(
+                failed("invalid_call", "a stream has to be entered first: async with chat.stream(…) as events")
+            )
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._waiting:
+            if self._error is not None:
+                raise self._error
+            if self._over:
+                if not self._told_end:
+                    await checkpoint()  # cancelled with its turn: nobody should go on as if that had ended
+                raise StopAsyncIteration
+            if self._news is None:
+                self._news = anyio.Event()
+            await self._news.wait()
+        return self._waiting.popleft()
+
+    def _tell(self) -> None:
+        if self._news is not None:
+            self._news.set()
+            self._news = None
+
+    async def _run(self) -> None:
+        try:
+            reply = (await self._context.ask(self._address, self._said, hear=self._hear)).reply
+            if self._wanted is not None:
+                reply = typed(reply, self._wanted)
+            self._told_end = True
+            self._mend(reply)
+            self._hear(TurnFinished(reply, self._number + 1))
+        except ToolwireError as error:
+            self._error = error
+        except BaseException:
+            if self._detach:
+                said = "the runtime was closed before the turn had ended"
+                self._error = ToolwireError(failed("cancelled", said, "maybe", by="runtime"))
+            raise
+        finally:
+            self._over = True
+            self._tell()
+
+    def _mend(self, reply: Reply) -> None:
+        """Tell how calls ended of which that was lost: a bus may lose events while its connection is down or full."""
+        if reply.ended != "paused":  # then some have not ended
+            for result in reply.calls:
+                if result.id not in self._finished:
+                    self._hear(CallFinished(result, self._number + 1))
+
+    def _hear(self, event: Event) -> None:
+        self._number = event.number
+        if self._left:
+            return
+        if type(event) is CallFinished:
+            self._finished.add(event.result.id)
+        if len(self._waiting) >= BACKLOG and self._merged(event):
+            return
+        self._waiting.append(event)
+        self._tell()
+
+    def _merged(self, event: Event) -> bool:
+        """Let `event` join one that waits, so that numbers still rise. Only deltas and progress can be merged.
+
+        A delta does not pass what is no delta and no progress: what was said after a call is not told before it.
+        """
+        waiting = self._waiting
+        last = len(waiting) - 1
+        for n in range(last, max(last - NEAR, -1), -1):
+            other = waiting[n]
+            if isinstance(event, TextDelta | ReasoningDelta):
+                if not isinstance(other, TextDelta | ReasoningDelta | CallProgress):
+                    return False
+                if isinstance(other, type(event)):
+                    if len(other.text) >= PIECE:
+                        return False
+                    waiting[n] = replace(other, text=other.text + event.text)
+                    return True
+            elif isinstance(event, CallProgress) and isinstance(other, CallProgress) and other.id == event.id:
+                del waiting[n]
+                waiting.append(event)
+                return True
+        return isinstance(event, CallProgress)  # what a call says of itself may be lost: its end says everything
+
+
+def typed(reply: Reply, wanted: Output) -> Reply:
+    """`reply` with what was answered as the type that was asked for."""
+    if reply.output is None:
+        return reply
+    try:
+        return replace(reply, output=wanted.typed(reply.output))
+    except (ValidationError, ValueError, TypeError) as error:  # whoever drives the turn knows the schema alone
+        failure = failed("invalid_output", f"the answer is not of the type that was asked for: {error}", errors=[])
+        return replace(reply, ended="failed", failure=failure, output=None)
