@@ -83,10 +83,15 @@ class _Tokens(Struct, frozen=True, gc=False):
         return Usage(read, self.output_tokens or 0, cached, thought or 0, cache_write_tokens=written)
 
 
+class _Why(Struct, frozen=True, gc=False):
+    explanation: str | None = None
+
+
 class _Message(Struct, frozen=True, gc=False):
     model: str | None = None
     content: list[Raw] = []
     stop_reason: str | None = None
+    stop_details: _Why | None = None
     usage: _Tokens | None = None
     error: Json | None = None
 
@@ -99,6 +104,7 @@ class _Delta(Struct, frozen=True, gc=False):
     partial_json: str | None = None
     citation: Any = None
     stop_reason: str | None = None
+    stop_details: _Why | None = None
 
 
 class _Event(Struct, frozen=True, gc=False):
@@ -143,6 +149,7 @@ class Speech:
         self._usage = _Tokens()
         self._finish = ""
         self._model = ""
+        self._why = _Why()
         self.over = False
 
     def hear(self, chunk: object) -> Sequence[News]:
@@ -167,6 +174,7 @@ class Speech:
                 return self._tell_calls()
             case "message_delta":
                 self._finish = event.delta.stop_reason or self._finish
+                self._why = event.delta.stop_details or self._why
                 self._count(event.usage)
             case "message_stop":
                 self.over = True
@@ -179,6 +187,7 @@ class Speech:
         for index, raw in enumerate(message.content):
             self._blocks[index] = _Spoken(raw.copy())
         self._finish = message.stop_reason or self._finish
+        self._why = message.stop_details or self._why
         self._model = message.model or self._model
         self._count(message.usage)
 
@@ -203,6 +212,8 @@ class Speech:
         if finish in {"stop", "calls"}:
             finish = "calls" if calls else "stop"
         said = "".join(spoken.text for _, spoken in sorted(self._blocks.items()))
+        if finish == "refused" and not said:
+            said = clean(self._why.explanation or "")  # it stops without a word, and says beside why
         return Answer(said, tuple(calls), self._usage.counted(), finish, opaque_of(pieces), self._model)
 
     def _tell_calls(self) -> list[News]:

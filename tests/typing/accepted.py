@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, assert_type
 
-from toolwire import Blob, Chat, Context, Inject, Reply, Runtime, Tool, ToolResult, tool
+from toolwire import Agent, Blob, Chat, Context, Inject, Reply, Runtime, Tool, ToolResult, tool
+from toolwire.models import Settings, anthropic, openai, openai_responses
 
 
 class Weather:
@@ -63,6 +64,13 @@ assert_type(tool(written), Tool[Weather])
 assert_type(tool(written, timeout=1.0), Tool[Weather])
 assert_type(Tool.from_schema("a", "A.", {"type": "object"}, written, read_only=True), Tool[Weather])
 base(bare)
+
+
+def settings(given: Settings) -> None:
+    assert_type(openai("m", settings={"temperature": 0.5, "stop": ["a"], "extra": {"user": "u"}}).model, str)
+    assert_type(anthropic("m", settings=given, cache=False).model, str)
+    Agent("a", openai_responses("m"), settings=given)
+    Agent("a", "openai:m", settings={"reasoning_effort": "low"})
 
 
 async def answers(chat: Chat) -> None:

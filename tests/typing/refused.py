@@ -7,6 +7,7 @@ this folder.
 from typing import assert_type
 
 from toolwire import Runtime, Tool, ToolResult, tool
+from toolwire.models import openai
 
 
 @tool(timeout=5.0)
@@ -35,3 +36,6 @@ def wrong_option() -> None: ...
 
 tool(7)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 Tool.from_schema("a", "A.", "no schema", length)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+openai("m", settings={"temprature": 0.5})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+openai("m", settings={"reasoning_effort": "hard"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -164,6 +164,17 @@ def test_thinking_between_calls_keeps_its_place() -> None:
     assert json.loads(encode_json(messages_to_anthropic(history)))["messages"][0]["content"] == content
 
 
+def test_a_refusal_without_a_word_says_why() -> None:
+    why = {"type": "refusal", "category": "cyber", "explanation": "That could do harm."}
+    whole = answer_from_anthropic({"content": [], "stop_reason": "refusal", "stop_details": why})
+    speech = Speech()
+    speech.hear({"type": "message_delta", "delta": {"stop_reason": "refusal", "stop_details": why}, "usage": {}})
+    assert whole == speech.answer()
+    assert (whole.text, whole.finish) == ("That could do harm.", "refused")
+    content = [{"type": "text", "text": "No."}]
+    assert answer_from_anthropic({"content": content, "stop_reason": "refusal", "stop_details": why}).text == "No."
+
+
 def test_a_cited_text_is_kept_whole() -> None:
     citation = {"type": "char_location", "cited_text": "x", "document_index": 0, "document_title": None}
     citation |= {"start_char_index": 0, "end_char_index": 1, "file_id": None}
