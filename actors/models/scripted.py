@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import chain
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import anyio
 from msgspec import Struct
 
-from ...protocol.events import CallSpoken, TextDelta
+from ...protocol.events import CallSpoken, ReasoningDelta, TextDelta
 from ...protocol.failures import Misuse, ToolwireError, failed
 from ...protocol.history import AssistantMessage, ToolMessage, UserMessage
 from ...protocol.tools import ToolCall
@@ -20,9 +20,9 @@ from .contract import ModelEvent, ModelReply, ModelRequest
 Call = ToolCall | tuple[str] | tuple[str, Mapping[str, Any] | str]
 """One call: `("get_weather", {"city": "Paris"})`, whose arguments may be JSON text, or a ToolCall with its own id."""
 
-Line = str | Call | Sequence[str | Call] | ModelReply | BaseException
-"""One response: a text, one call, a list of calls (a text among them is said beside them), a whole reply, or what is
-raised instead."""
+Line = str | Call | Sequence[str | ReasoningDelta | Call] | ModelReply | BaseException
+"""One response: a text, one call, a list of calls (a text among them is said beside them, reasoning is told before
+all else), a whole reply, or what is raised instead."""
 
 
 class Speaking(Struct, frozen=True):
@@ -33,6 +33,14 @@ class Speaking(Struct, frozen=True):
     then: float = 0.0
     raises: BaseException | None = None
     after: int | None = None
+
+
+class Said(NamedTuple):
+    """One response: all of it, how slowly it is said, and the reasoning that is heard before it."""
+
+    reply: ModelReply
+    speaking: Speaking | None
+    reasoning: tuple[ReasoningDelta, ...]
 
 
 Step = Line | Speaking | Callable[[ModelRequest], Line | Speaking | Awaitable[Line | Speaking]]
@@ -91,15 +99,15 @@ class Scripted:
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """The next step, as a reply. Raises what the step says, or ToolwireError if there is none left."""
-        reply, speaking = await self.next(request)
+        reply, speaking, _ = await self.next(request)
         if speaking is not None:
             calls = reply.calls if speaking.raises is None else reply.calls[: speaking.after]
             await anyio.sleep(speaking.every * len(calls))
             await ended(speaking)
         return reply
 
-    async def next(self, request: ModelRequest) -> tuple[ModelReply, Speaking | None]:
-        """The next step, as a reply, and how slowly it is said."""
+    async def next(self, request: ModelRequest) -> Said:
+        """The next step. Raises what it says, or ToolwireError if there is none left."""
         number = len(self.requests) + 1
         self.requests.append(request)
         if number > len(self._steps):
@@ -109,9 +117,11 @@ class Scripted:
         line = step(request) if callable(step) else step
         if inspect.isawaitable(line):
             line = await line
-        if isinstance(line, Speaking):
-            return self._reply(line.line, number), line
-        return self._reply(line, number), None
+        speaking = line if isinstance(line, Speaking) else None
+        spoken_line = line if speaking is None else speaking.line
+        among = spoken_line if isinstance(spoken_line, list) else ()
+        reasoning = tuple(part for part in among if isinstance(part, ReasoningDelta))
+        return Said(self._reply(spoken_line, number), speaking, reasoning)
 
     def stream(self, request: ModelRequest) -> AbstractAsyncContextManager["Spoken"]:
         """The same, word by word, then call by call."""
@@ -126,7 +136,7 @@ class Scripted:
             return ModelReply(line)
         parts = _parts(line, number)
         text = "".join(part for part in parts if isinstance(part, str))
-        calls = tuple(self._call(part) for part in parts if not isinstance(part, str))
+        calls = tuple(self._call(part) for part in parts if not isinstance(part, str | ReasoningDelta))
         return ModelReply(text, calls, finish="calls" if calls else "stop")
 
     def _call(self, part: ToolCall | tuple[Any, ...]) -> ToolCall:
@@ -152,11 +162,11 @@ class Spoken:
         self._events: Iterator[ModelEvent] = iter(())
 
     async def __aenter__(self) -> Self:
-        reply, speaking = await self._model.next(self._request)
+        reply, speaking, reasoning = await self._model.next(self._request)
         self._speaking = speaking
         calls = reply.calls if speaking is None or speaking.raises is None else reply.calls[: speaking.after]
         told = (CallSpoken(call, position) for position, call in enumerate(calls))
-        self._events = chain(map(TextDelta, _WORDS.findall(reply.text)), told, (reply,))
+        self._events = chain(reasoning, map(TextDelta, _WORDS.findall(reply.text)), told, (reply,))
         return self
 
     async def __aexit__(
@@ -207,7 +217,7 @@ def _parts(line: object, number: int) -> Sequence[Any]:
         return ()
     parts = line if isinstance(line, list) else [line]
     for part in parts:
-        if not isinstance(part, (str, ToolCall)) and not _is_call(part):
+        if not isinstance(part, (str, ToolCall, ReasoningDelta)) and not _is_call(part):
             reason = f"step {number} of the script is no text, call, list of calls, reply, exception or function"
             raise Misuse(failed("model_failed", f"{reason}: {part!r:.200}"))
     return parts

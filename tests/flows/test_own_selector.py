@@ -158,7 +158,7 @@ async def test_one_strategy_is_told_of_tools_once_and_no_longer_than_somebody_as
         assert chooser.known.keys() == {"add", "send_mail"}
 
 
-@pytest.mark.parametrize("wrong", [Keyword, "keyword", object()], ids=repr)
+@pytest.mark.parametrize("wrong", [Keyword, "keyword", object()], ids=["class", "text", "object"])
 async def test_what_is_no_selector_is_refused(wrong: Any) -> None:
     with pytest.raises(Misuse, match="selector must be an object with add, remove and select"):
         Agent("a", scripted([]), selector=wrong)

@@ -7,7 +7,7 @@ from trio.testing import MockClock
 
 from toolwire.actors.models.contract import ModelReply, ModelRequest, StreamingModel
 from toolwire.actors.models.scripted import Scripted, scripted, spoken
-from toolwire.protocol.events import CallSpoken, TextDelta, Usage
+from toolwire.protocol.events import CallSpoken, ReasoningDelta, TextDelta, Usage
 from toolwire.protocol.failures import Misuse, ToolwireError
 from toolwire.protocol.history import AssistantMessage, History, HistoryMessage, ToolMessage, UserMessage
 from toolwire.protocol.tools import ToolCall
@@ -217,3 +217,17 @@ async def test_what_nobody_asked_for_is_told() -> None:
     with pytest.raises(ToolwireError):
         await model.complete(REQUEST)
     assert not model.unspoken
+
+
+async def test_reasoning_is_heard_before_all_else_and_is_no_part_of_the_answer() -> None:
+    step: Any = [ReasoningDelta("Let me "), ReasoningDelta("see."), "I look.", ("look", {})]
+    *told, reply = await heard(scripted([step]))
+    assert told == [
+        ReasoningDelta("Let me "),
+        ReasoningDelta("see."),
+        TextDelta("I "),
+        TextDelta("look."),
+        CallSpoken(ToolCall("call_1", "look", {}), 0),
+    ]
+    assert reply == ModelReply("I look.", (ToolCall("call_1", "look", {}),), finish="calls")
+    assert await scripted([step]).complete(REQUEST) == reply
