@@ -38,6 +38,7 @@ def agent_tool(agent: Agent, converse: Open) -> Tool[Any]:
             with anyio.move_on_after(CLOSING, shield=True):  # left by a cancellation, it has to be closed all the same
                 await chat.close()
         context.tainted = any(result.tainted for result in reply.calls)
+        context.used(reply.usage)
         if reply.ended == "paused":
             raise CallFailed(failed("failed", unconfirmed(agent.name, reply.pending), "maybe"))
         if reply.ended != "answered":

@@ -11,6 +11,7 @@ from ..protocol.events import CallProgress
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallTool, RunBatch
 from ..protocol.tools import ToolCall, ToolResult
+from ..protocol.usage import Usage
 from ..runtime import context
 
 logger = getLogger("toolwire.tools")
@@ -35,6 +36,7 @@ class Context(context.Context, eq=False):
     executor: str | context.Door = ""
     calls: int = 0
     tainted: bool = False
+    usage: Usage | None = None
 
     @property
     def call_id(self) -> str:
@@ -109,7 +111,14 @@ class Context(context.Context, eq=False):
         self.tainted = self.tainted or ended.tainted
         if not ended.results:
             return ToolResult(asked.id, name, None, failed("internal", "the executor answered nothing"), 0)
-        return ended.results[0]
+        result = ended.results[0]
+        if result.usage is not None and not result.cached:
+            self.used(result.usage)
+        return result
+
+    def used(self, usage: Usage) -> None:
+        """A model that was asked on behalf of this call has used so much: it counts for the turn that made the call."""
+        self.usage = usage if self.usage is None else self.usage + usage
 
 
 def too_deep(context: Context, name: str) -> Failure:

@@ -73,6 +73,9 @@ async def carried_out(steps: list[Step], context: Context) -> list[dict[str, Any
     batch = RunBatch(calls, references=True, ids=True, limit=MOST, tainted=tainted)
     ended = await context.ask(context.executor, batch)
     context.tainted = context.tainted or ended.tainted
+    for result in ended.results:
+        if result.usage is not None and not (result.cached or result.shared):
+            context.used(result.usage)
     return [told(result) for result in ended.results]
 
 

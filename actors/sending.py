@@ -90,6 +90,8 @@ class Sender:
                 failure = error.failure
             else:
                 made = result(call, ended, attempts, clock() - began)
+                if ended.usage is not None:
+                    made = replace(made, usage=ended.usage)
                 trusted = entry is not None and not (entry.spec.untrusted or ended.tainted)
                 return made if trusted else replace(made, tainted=True)
             if instance and instance != self.here:

@@ -161,8 +161,8 @@ class ToolActor(Actor):
             if visit is not None:
                 visit.ended(failure, context, now)
         ended = CallEnded(content, failure, worker, mended, context.queued, now - context.began, artifact)
-        heard = heard or bool(tool.context_parameters and heard_strangers(tool, arguments))
-        return replace(ended, tainted=True) if heard else ended
+        told = heard or tool.context_parameters
+        return with_what_was_heard(ended, tool, arguments, heard=heard) if told else ended
 
     def turned_away(self, message: CallTool, context: Context) -> Failure | None:
         """That the tool rests, which need not be waited for."""
@@ -269,6 +269,14 @@ def outcome(error: BaseException, visit: Visit | None, context: Context, now: fl
     if visit is not None:
         visit.ended(failure, context, now)
     return failure
+
+
+def with_what_was_heard(ended: CallEnded, tool: Tool[Any], arguments: dict[str, Any], *, heard: bool) -> CallEnded:
+    """`ended`, with what the tool has heard from those whom it asked: strangers' words, what models have used."""
+    given = [each for name in tool.context_parameters if isinstance(each := arguments.get(name), CallContext)]
+    tainted = heard or any(each.tainted for each in given)
+    usage = next((each.usage for each in given if each.usage is not None), None)
+    return replace(ended, tainted=tainted, usage=usage) if tainted or usage is not None else ended
 
 
 def heard_strangers(tool: Tool[Any], arguments: dict[str, Any]) -> bool:

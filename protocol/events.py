@@ -7,6 +7,7 @@ from msgspec import Struct
 from .failures import Failure
 from .history import Opaque
 from .tools import ToolCall, ToolResult
+from .usage import Usage as Usage  # noqa: PLC0414 - a word of theirs: who hears events finds it here
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -16,31 +17,6 @@ else:
     from typing import TypeVar
 
     O_co = TypeVar("O_co", covariant=True)
-
-
-class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
-    """Tokens, as the provider counts them, and what they cost, if the runtime was told its prices.
-
-    `cached_tokens` are those of `input_tokens` that the provider had kept, `reasoning_tokens` those of `output_tokens`
-    that it thought with. `cache_write_tokens` are those of `input_tokens` that it was told to keep.
-    """
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-    cost: float = 0.0
-    cache_write_tokens: int = 0
-
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.reasoning_tokens + other.reasoning_tokens,
-            self.cost + other.cost,
-            self.cache_write_tokens + other.cache_write_tokens,
-        )
 
 
 class Pending(Struct, frozen=True, omit_defaults=True, gc=False):

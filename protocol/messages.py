@@ -10,10 +10,11 @@ from typing import Any, Generic, Literal, TypeVar
 from msgspec import Struct
 
 from .blob import Blob
-from .events import Reply, Usage
+from .events import Reply
 from .failures import Failure
 from .history import HistoryMessage, Opaque
 from .tools import Artifact, Mended, ToolCall, ToolResult, ToolSpec
+from .usage import Usage
 
 A = TypeVar("A")
 
@@ -305,7 +306,7 @@ class CallEnded(Message, frozen=True, tag="call_ended", gc=False):
 
     `mended` is what that process changed in the arguments. `queued` and `ran` are seconds: at the tool's door, and in
     the tool. `artifact` is where the whole result is kept, where `content` only tells of it. `tainted`: the tool has
-    heard from others what strangers may have written.
+    heard from others what strangers may have written. `usage` is what the models that it asked have used.
     """
 
     content: str | None = None
@@ -316,6 +317,7 @@ class CallEnded(Message, frozen=True, tag="call_ended", gc=False):
     ran: float = 0.0
     artifact: Artifact | None = None
     tainted: bool = False
+    usage: Usage | None = None
 
 
 class CallTool(Request[CallEnded], frozen=True, tag="call_tool", gc=False):

@@ -9,6 +9,7 @@ from msgspec import Struct
 from .failures import Failure, raised
 from .spoken import Spoken, SpokenTool
 from .standins import read, sent
+from .usage import Usage
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -168,7 +169,8 @@ class ToolResult(Spoken, Struct, Generic[T_co], frozen=True, omit_defaults=True,
     Of the last attempt, `queued` is how many seconds it waited at the tool's door, `ran` how long the tool itself took.
     `shared`: another call of the same moment ran for this one too; `cached`: an earlier one did; `hedged`: a second
     attempt was begun because the first took long. `artifact` is where the whole result is kept, where `content` is not.
-    `tainted`: strangers may have written what it says.
+    `tainted`: strangers may have written what it says. `usage` is what models used that the tool has asked, where it
+    is an agent.
     """
 
     _word: ClassVar[str] = "result"
@@ -188,6 +190,7 @@ class ToolResult(Spoken, Struct, Generic[T_co], frozen=True, omit_defaults=True,
     hedged: bool = False
     artifact: Artifact | None = None
     tainted: bool = False
+    usage: Usage | None = None
 
     @property
     def repaired(self) -> bool:

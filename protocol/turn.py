@@ -340,6 +340,8 @@ class Turn(Asking):
         self.response.end(self.offer, results)
         for result in results:
             used[result.name] = None
+            if result.usage is not None and not (result.cached or result.shared):  # then it was counted where it ran
+                self.usage = self.usage + result.usage
         self.results += results
 
     def _send_all(self, heard: SendAll) -> Command:

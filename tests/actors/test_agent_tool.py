@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from toolwire import Agent, Context, Runtime, scripted, tool
+from toolwire import Agent, Context, Limits, ModelReply, Price, Runtime, ToolCall, Usage, run_plan, scripted, tool
 
 pytestmark = pytest.mark.anyio
 
@@ -89,3 +89,89 @@ def test_it_has_no_more_time_than_its_caller_and_leaves_nothing_behind() -> None
             assert result.failure.code == "timed_out"
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+USED = Usage(100, 10)
+
+
+def asking(agent: str, number: int) -> ModelReply:
+    """A reply that asks an agent."""
+    return ModelReply("", (ToolCall(f"c{number}", agent, {"message": "?"}),), USED, "calls", (), "m")
+
+
+async def test_what_it_used_counts_for_whoever_asked() -> None:
+    inner = Agent("inner", scripted([ModelReply("deep", usage=Usage(5, 5), model="m")]), tools=[])
+    helper = Agent("helper", scripted([asking("inner", 1), ModelReply("four", usage=USED, model="m")]), tools=[inner])
+    boss = Agent("boss", scripted([asking("helper", 1), ModelReply("4", usage=USED, model="m")]), tools=[helper])
+    async with Runtime(prices={"m": Price(1_000_000, 0)}) as runtime:
+        reply = await (await runtime.converse(boss)).say("2+2")
+        assert reply.calls[0].usage == Usage(205, 25, cost=205.0)
+        assert reply.usage == Usage(405, 45, cost=405.0)
+
+
+async def test_what_it_used_counts_for_the_limits_of_whoever_asked() -> None:
+    limited: list[tuple[Limits, str]] = [({"input_tokens": 1_000}, "tokens"), ({"cost": 0.001}, "cost")]
+    async with Runtime(prices={"m": Price(1, 1)}) as runtime:
+        helper = Agent("helper", scripted([ModelReply("x", usage=Usage(1_000), model="m")] * 2), tools=[])
+        for limits, ended in limited:
+            model = scripted([asking("helper", n) for n in range(3)])
+            chat = await runtime.converse(model=model, tools=[helper], limits=limits)
+            reply = await chat.say("go")
+            assert (reply.ended, reply.rounds, [result.ok for result in reply.calls]) == (ended, 2, [True, False])
+
+
+async def test_what_it_used_is_told_though_it_did_not_answer() -> None:
+    helper = Agent("helper", scripted([asking("nowhere", 1)] * 9), tools=[], limits={"rounds": 2})
+    async with Runtime() as runtime:
+        await runtime.serve(helper)
+        result = await runtime.call("helper", {"message": "?"})
+        assert not result.ok
+        assert result.usage == Usage(200, 20)
+
+
+async def test_a_tool_that_asks_a_model_by_itself_says_what_it_used() -> None:
+    @tool
+    async def search(context: Context) -> str:
+        context.used(Usage(1, 1))
+        context.used(Usage(2, 2))
+        return "found"
+
+    @tool
+    async def through(context: Context) -> str:
+        return str((await context.call("search")).value)
+
+    async with Runtime() as runtime:
+        await runtime.serve(search, through)
+        assert (await runtime.call(search)).usage == Usage(3, 3)
+        assert (await runtime.call(through)).usage == Usage(3, 3)
+        steps = [{"id": "a", "tool": "search"}, {"id": "b", "tool": "search"}]
+        await runtime.serve(run_plan)
+        assert (await runtime.call("run_plan", {"steps": steps})).usage == Usage(6, 6)
+
+
+@pytest.mark.parametrize("way", ["interrupt", "cancel"])
+async def test_who_interrupts_or_cancels_the_turn_that_asked_reaches_it(way: str) -> None:
+    ended: list[str] = []
+    began = anyio.Event()
+
+    @tool
+    async def work() -> None:
+        began.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("work")
+
+    helper = Agent("helper", scripted([("work",)]), tools=[work])
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=scripted([("helper", {"message": "?"}), "fine"]), tools=[helper])
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(chat.say, "go")
+                await began.wait()
+                if way == "interrupt":
+                    assert await chat.interrupt()
+                else:
+                    scope.cancel()
+        assert ended == ["work"]
+        assert (await chat.say("again")).text == "fine"
