@@ -50,7 +50,7 @@ EVENTS: list[tuple[Event, dict[str, Any]]] = [
     ),
     (
         CallSpoken(ToolCall("1", "t"), 0, 7),
-        {"event": "call_spoken", "call": {"id": "1", "name": "t"}, "position": 0, "number": 7},
+        {"event": "call_spoken", "call": {"id": "1", "name": "t"}, "position": 0, "number": 7, "opaque": []},
     ),
     (
         ConfirmationWanted(Pending("1", "t", "{}", "", "x", 60.0), 8),
