@@ -12,12 +12,13 @@ from typing import Any
 import anyio
 import pytest
 
+from strict.anthropic import bound
 from strict.asking import PATIENCE, speaking
 from strict.judge import FORMATS, objection_to
 from strict.provider import Delivery, Provider, Silence
 from strict.said import Said, call, said, searched, text, thought
 from strict.spoken import WIRES
-from toolwire import Agent, Chat, History, Reply, Runtime, ToolError, TurnFinished, tool
+from toolwire import Agent, Chat, History, ModelRequest, Reply, Runtime, ToolError, TurnFinished, UserMessage, tool
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("few_authorities")]
 
@@ -83,14 +84,15 @@ async def test_three_rounds_and_a_second_turn(wire: str, way: str, eager: Any) -
         assert (await speak("And Rome?")).text == "Bye."
         assert all(not objection_to(each, list(chat.history())) for each in FORMATS)
         assert [provider.raw[-1].decode().count(f"hm! {n}") for n in (1, 2, 3, 4)] == [1, 1, 1, 1]
-    assert provider.connections == 1
+    if wire == "anthropic":  # what stood before a thought is the same in each later request: newer models insist on it
+        assert not [each for n, body in enumerate(provider.bodies) for each in bound(body, provider.exchanges[:n])]
 
 
 @pytest.mark.parametrize("other", FORMATS)
 async def test_a_conversation_goes_on_at_another_provider(wire: str, other: str) -> None:
     """As it is, and by way of each format; and then home again."""
     async with (
-        speaking(wire, *TURN, *[said(text("Home."))] * 4) as (model, provider),
+        speaking(wire, *TURN, *[said(text("Home."))] * 4) as (model, _),
         speaking(other, *[said(text("Away."))] * 4) as (elsewhere, _),
         talking(model) as (runtime, chat),
     ):
@@ -104,7 +106,6 @@ async def test_a_conversation_goes_on_at_another_provider(wire: str, other: str)
             assert (await away.say("Thanks.")).text == "Away."
             again = await runtime.converse(model=model, history=list(away.history()), settings=SETTINGS)
             assert (await again.say("Home?")).text == "Home."
-    assert provider.connections == 1
 
 
 LONG = said(
@@ -125,14 +126,16 @@ async def test_an_answer_that_is_interrupted_at_each_of_its_events(wire: str, ea
     if wire == "openai" and spoken is HOSTED:
         return
     count = len(WIRES[wire]().streamed(WIRES[wire]().whole(spoken)))
-    async with speaking(wire) as (model, provider), talking(model, eager=eager) as (_, chat):
+    async with speaking(wire) as (model, provider), talking(model) as (runtime, _):
         for upto in range(0, count, 2):
+            chat = await runtime.converse(model=model, eager=eager)
+            provider.exchanges.clear()
             provider.answers += [Delivery(spoken, upto=upto, end="silent"), said(text("Well."))]
             provider.silent = anyio.Event()
             replies: list[Reply] = []
             async with anyio.create_task_group() as tasks:
 
-                async def speak(replies: list[Reply] = replies) -> None:
+                async def speak(chat: Chat = chat, replies: list[Reply] = replies) -> None:
                     replies.append(await finished(chat, "Go."))
 
                 tasks.start_soon(speak)
@@ -149,8 +152,10 @@ async def test_an_answer_that_is_interrupted_at_each_of_its_events(wire: str, ea
 async def test_an_answer_that_breaks_off_at_each_of_its_events(wire: str, eager: Any, leave: str) -> None:
     count = len(WIRES[wire]().streamed(WIRES[wire]().whole(LONG)))
     end = "abrupt" if leave == "torn" else "silent"
-    async with speaking(wire) as (model, provider), talking(model, eager=eager) as (_, chat):
+    async with speaking(wire) as (model, provider), talking(model) as (runtime, _):
         for upto in range(0, count - 3, 3):
+            chat = await runtime.converse(model=model, eager=eager)
+            provider.exchanges.clear()
             provider.answers += [Delivery(LONG, upto=upto, end=end), said(text("Well."))]
             provider.silent = anyio.Event()
             if leave == "torn":
@@ -180,25 +185,27 @@ ENDS: dict[str, tuple[Said, str]] = {
 }
 
 
-@pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("way", ["say", "stream"])
-async def test_however_an_answer_ends_the_next_is_asked_for(wire: str, way: str, end: str) -> None:
-    spoken, ended = ENDS[end]
-    if wire == "openai" and "search" in end:
-        return
-    calls = [said(text("Booked."))] if "call" in end else []
-    async with speaking(wire, spoken, *calls, said(text("Well."))) as (model, _), talking(model) as (_, chat):
-        reply = await (chat.say("Go.") if way == "say" else finished(chat, "Go."))
-        assert reply.ended in {ended, "refused" if wire == "anthropic" and ended == "filtered" else ended, "tokens"}
-        assert not [each for each in FORMATS if objection_to(each, list(chat.history()))]
-        assert (await chat.say("Well?")).text == "Well."
+async def test_however_an_answer_ends_the_next_is_asked_for(wire: str, way: str) -> None:
+    async with speaking(wire) as (model, provider), talking(model) as (runtime, _):
+        for end, (spoken, ended) in ENDS.items():
+            if wire == "openai" and "search" in end:
+                continue
+            calls = [said(text("Booked."))] if "call" in end else []
+            provider.answers[:] = [spoken, *calls, said(text("Well."))]
+            chat = await runtime.converse(model=model, settings=SETTINGS)
+            reply = await (chat.say("Go.") if way == "say" else finished(chat, "Go."))
+            assert reply.ended == ("refused" if wire == "anthropic" and ended == "filtered" else ended), end
+            assert not [each for each in FORMATS if objection_to(each, list(chat.history()))], end
+            assert (await chat.say("Well?")).text == "Well.", end
 
 
 async def test_a_deadline_holds_before_a_silent_provider(wire: str) -> None:
     async with (
-        speaking(wire, Silence(), said(text("Well."))) as (model, provider),
-        talking(model, limits={"seconds": 0.05}) as (runtime, chat),
+        speaking(wire, said(text("Yes.")), Silence(), said(text("Well."))) as (model, provider),
+        talking(model, limits={"seconds": 0.2}) as (runtime, chat),
     ):
+        await model.complete(ModelRequest([UserMessage("Are you there?")]))  # so that no time goes into connecting
         assert (await chat.say("Go.")).ended == "time"
         await provider.left.wait()
         patient = await runtime.converse(model=model, history=list(chat.history()))

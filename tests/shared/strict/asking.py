@@ -16,7 +16,7 @@ from toolwire.protocol.history import AssistantMessage, HistoryMessage, ToolMess
 
 from .provider import Answer, Provider
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which a test says that something hangs. What it waits for takes milliseconds."""
 
 MODELS: dict[str, Any] = {"openai": openai, "openai_responses": openai_responses, "anthropic": anthropic}
