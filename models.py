@@ -1,13 +1,15 @@
 """Models by name and as objects: `docs/models.md` tells of them, `docs/robust_models.md` of what stands around them."""
 
 from .actors.models.anthropic import anthropic
-from .actors.models.around import fallback, parsed, retrying
+from .actors.models.around import fallback, limited, parsed, retrying
 from .actors.models.contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
+from .actors.models.limiter import Limiter
 from .actors.models.openai import openai
 from .actors.models.openai_responses import openai_responses
 from .actors.models.settings import Settings
 
 __all__ = [
+    "Limiter",
     "Model",
     "ModelEvent",
     "ModelReply",
@@ -16,6 +18,7 @@ __all__ = [
     "StreamingModel",
     "anthropic",
     "fallback",
+    "limited",
     "openai",
     "openai_responses",
     "parsed",

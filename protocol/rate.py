@@ -119,3 +119,35 @@ def too_many(limit: Rate, what: str, wait: float, by: str) -> Failure:
     """That `what` comes too often; `wait` is in seconds, `by` says whose rate it is."""
     said = f"{what} may be called {limit} at most: wait {wait:.2g} s before the next call"
     return Failure("rate_limited", said, retryable=True, retry_after=wait, details={"by": by, "rate": str(limit)})
+
+
+class Allowance:
+    """The same for amounts, of one key: so much in a time, whoever takes how much at once.
+
+    More than `limit.count` at once has to wait until all of it is there, and takes what is missing from those after it.
+    """
+
+    __slots__ = ("_even", "limit")
+
+    def __init__(self, limit: Rate) -> None:
+        self.limit = limit
+        self._even = 0.0
+
+    def wait(self, amount: float, now: float, ahead: float = 0.0) -> float:
+        """The seconds after which `amount` can be taken, if `ahead` is taken before; 0.0 for now. Takes nothing."""
+        limit = self.limit
+        needed = (ahead + min(amount, limit.count)) * limit.every
+        wait = max(self._even, now) + needed - limit.seconds - now
+        return wait if wait > limit.seconds * 1e-6 else 0.0  # as in `admitted`
+
+    def take(self, amount: float, now: float) -> None:
+        """Take `amount`."""
+        self._even = max(self._even, now) + amount * self.limit.every
+
+    def settle(self, more: float) -> None:
+        """It was `more` than what was taken, or, below 0, less."""
+        self._even += more * self.limit.every
+
+    def reset(self) -> None:
+        """Nothing was taken."""
+        self._even = 0.0

@@ -11,6 +11,8 @@ from ..steps.asked import retry
 from . import as_model, model_from, model_named
 from .contract import Model
 from .fallback import Fallback
+from .limited import Limited
+from .limiter import Limiter
 from .named import Named
 from .parsed import Parsed
 from .parsed import parsed as read_by
@@ -52,3 +54,22 @@ def inner(model: str | Model) -> Model:
 def parsed(model: str | Model, notation: str) -> Parsed:
     """`model`, with calls that it writes as text read: "hermes", "mistral" or "json". See `Parsed`. Raises Misuse."""
     return read_by(inner(model), notation)
+
+
+def limited(
+    model: str | Model,
+    limiter: Limiter | None = None,
+    *,
+    requests: str | None = None,
+    tokens: str | None = None,
+    concurrent: int | None = None,
+) -> Limited:
+    """`model`, asked no more often than so: "60/m", "100000/m" tokens, so many at once. See `Limited`.
+
+    Models for which one key pays share one `Limiter`. Raises Misuse.
+    """
+    if limiter is None:
+        limiter = Limiter(requests=requests, tokens=tokens, concurrent=concurrent)
+    elif (requests, tokens, concurrent) != (None, None, None):
+        raise Misuse(failed("invalid_call", "limited: give a Limiter, or requests=, tokens= and concurrent="))
+    return Limited(inner(model), limiter)

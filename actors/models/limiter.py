@@ -1,0 +1,142 @@
+"""How many requests and tokens a model may be asked in a time, and how many at once; who waits does so in order."""
+
+import math
+from collections import deque
+
+import anyio
+from msgspec import Struct
+
+from ...protocol.failures import Failure, Misuse, ToolwireError, failed
+from ...protocol.options import COUNT, check, maybe
+from ...protocol.rate import Allowance, rate
+
+WAITING = 1_024
+"""Requests that may wait."""
+
+
+class Waiter(Struct, eq=False):
+    """A request that waits: its tokens, and what wakes it up."""
+
+    tokens: float
+    woken: anyio.Event
+
+
+class Limiter:
+    """Lets requests pass at a rate. Models for which one key pays share one. It is for one event loop at a time.
+
+    `requests` and `tokens` are rates such as "60/m" and "100000/m", `concurrent` how many may run at once. Who comes
+    first goes first; who is cancelled leaves its place to those behind. Raises Misuse for what is no limit.
+    """
+
+    def __init__(
+        self, *, requests: str | None = None, tokens: str | None = None, concurrent: int | None = None
+    ) -> None:
+        check("Limiter", {"concurrent": concurrent}, {"concurrent": maybe(COUNT)})
+        if requests is None and tokens is None and concurrent is None:
+            raise Misuse(failed("invalid_call", "nothing is limited: give requests=, tokens= or concurrent="))
+        self.requests = None if requests is None else Allowance(rate(requests))
+        self.tokens = None if tokens is None else Allowance(rate(tokens))
+        self.concurrent = concurrent
+        self.running = 0
+        self._most = math.inf if concurrent is None else concurrent
+        self._queue: deque[Waiter] = deque()
+        self._queued = 0.0
+        self._now = 0.0
+
+    def __repr__(self) -> str:
+        limits = [] if self.requests is None else [f"{self.requests.limit} requests"]
+        limits += [] if self.tokens is None else [f"{self.tokens.limit} tokens"]
+        limits += [] if self.concurrent is None else [f"{self.concurrent} at once"]
+        return f"<Limiter {', '.join(limits)} [running: {self.running} | waiting: {len(self._queue)}]>"
+
+    async def enter(self, tokens: float, left: float | None) -> None:
+        """Wait until a request of about so many tokens may begin, for less than the `left` seconds.
+
+        Raises ToolwireError: `rate_limited` if that would take too long, `overloaded` if too many wait.
+        """
+        now = self._time()
+        if not self._queue and self.running < self._most and not self._delay(tokens, now):
+            self._take(tokens, now)
+            return
+        if len(self._queue) >= WAITING:
+            raise ToolwireError(failed("overloaded", f"{WAITING} requests to the model wait already", by="waiting"))
+        late = self._delay(tokens, now, self._queue, self._queued)
+        if late and left is not None and late >= left:
+            raise ToolwireError(self._refusal(tokens, now))
+        waiter = Waiter(tokens, anyio.Event())
+        self._queue.append(waiter)
+        self._queued += tokens
+        try:
+            with anyio.CancelScope(deadline=math.inf if left is None else now + left):
+                await self._turn(waiter)
+                return
+        finally:
+            self._queue.remove(waiter)
+            self._queued -= tokens
+            self._wake()
+        raise ToolwireError(self._refusal(tokens, self._time()))
+
+    def leave(self, more: float) -> None:
+        """A request has ended; it took `more` tokens than was thought, or, below 0, less."""
+        self.running -= 1
+        if self.tokens is not None:
+            self.tokens.settle(more)
+        self._wake()
+
+    async def _turn(self, waiter: Waiter) -> None:
+        """Wait for the first place, and there until the request fits."""
+        while True:
+            wait = math.inf
+            if self._queue[0] is waiter and self.running < self._most:
+                now = self._time()
+                wait = self._delay(waiter.tokens, now)
+                if not wait:
+                    self._take(waiter.tokens, now)
+                    return
+            with anyio.move_on_after(wait):
+                await waiter.woken.wait()
+            waiter.woken = anyio.Event()
+
+    def _take(self, tokens: float, now: float) -> None:
+        self.running += 1
+        if self.requests is not None:
+            self.requests.take(1, now)
+        if self.tokens is not None:
+            self.tokens.take(tokens, now)
+
+    def _delay(self, tokens: float, now: float, queue: "deque[Waiter] | tuple[()]" = (), queued: float = 0.0) -> float:
+        """Seconds until both rates let it pass, behind those in `queue`."""
+        by_requests = 0.0 if self.requests is None else self.requests.wait(1, now, len(queue))
+        return by_requests if self.tokens is None else max(by_requests, self.tokens.wait(tokens, now, queued))
+
+    def _wake(self) -> None:
+        """Whoever is first now, or could go now, looks again."""
+        if self._queue:
+            self._queue[0].woken.set()
+
+    def _time(self) -> float:
+        """The event loop's time. Where it goes back it is another loop's, which begins anew."""
+        now = anyio.current_time()
+        if now < self._now:
+            for allowance in (self.requests, self.tokens):
+                if allowance is not None:
+                    allowance.reset()
+        self._now = now
+        return now
+
+    def _refusal(self, tokens: float, now: float) -> Failure:
+        """Why it would take too long."""
+        waits = {"concurrent": 0.0}
+        if self.requests is not None:
+            waits["requests"] = self.requests.wait(1, now, len(self._queue))
+        if self.tokens is not None:
+            waits["tokens"] = self.tokens.wait(tokens, now, self._queued)
+        by = max(waits, key=waits.__getitem__)
+        if not waits[by]:
+            said = f"{self.concurrent} requests to the model run, and none of them ended in the time that was left"
+            return failed("rate_limited", said, by="concurrent")
+        allowance = self.requests if by == "requests" else self.tokens
+        assert allowance is not None  # noqa: S101 - it has a wait
+        limit, wait = str(allowance.limit), waits[by]
+        said = f"the model may be asked {limit} {by} at most: the wait of {wait:.2g} s does not fit the time left"
+        return Failure("rate_limited", said, retryable=True, retry_after=wait, details={"by": by, "rate": limit})
