@@ -24,10 +24,11 @@ Json = dict[str, Any]
 
 
 class Line(NamedTuple):
-    """What a model says: a text, and calls as (tool, arguments)."""
+    """What a model says: a text, and calls as (tool, arguments). It breaks off after so many events, if any."""
 
     text: str
     calls: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    breaks: int | None = None
 
 
 GO = "Go"
@@ -62,6 +63,10 @@ def line(request: ModelRequest) -> Line:
     return {0: ROUNDS[0], 5: ROUNDS[1], 7: ROUNDS[2], 9: ROUNDS[3]}[results]
 
 
+BROKEN = ToolwireError(failed("model_failed", "the line is dead"))
+"""How a model breaks off."""
+
+
 class Told(NamedTuple):
     """An answer as its stream tells it, event by event, and as the provider remembers it."""
 
@@ -70,14 +75,20 @@ class Told(NamedTuple):
 
 
 class Voice:
-    """A model that speaks as `provider` does. `refusals` are what it did not take, `asked` counts the requests."""
+    """A model that speaks as `provider` does. `refusals` are what it did not take, `asked` counts the requests.
 
-    def __init__(self, provider: str, lines: Callable[[ModelRequest], Line], *, reasons: bool) -> None:
+    With `branches` all that was said to it is one past: conversations may go on from each other.
+    """
+
+    def __init__(
+        self, provider: str, lines: Callable[[ModelRequest], Line], *, reasons: bool, branches: bool = False
+    ) -> None:
         self.provider = provider
         self.refusals: list[str] = []
         self.asked = 0
         self._lines = lines
         self._reasons = reasons
+        self._branches = branches
         self._format: Format = format_named(provider)
         self._before: dict[str, list[Exchange]] = {}
         self._numbers = count(1)
@@ -89,12 +100,14 @@ class Voice:
 
     def before(self, conversation: str) -> list[Exchange]:
         """What was asked and answered in a conversation."""
-        return self._before.setdefault(conversation, [])
+        return self._before.setdefault("" if self._branches else conversation, [])
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Answer in one piece."""
-        told, hearing = self._begin(request)
+        told, hearing, breaks = self._begin(request)
         await checkpoint()
+        if breaks is not None:
+            raise BROKEN
         for event in told.events:
             hearing.hear(event)
         return ModelReply(*hearing.answer())
@@ -102,11 +115,11 @@ class Voice:
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncIterator["Speaking"]:
         """The same, event by event."""
-        told, hearing = self._begin(request)
+        told, hearing, breaks = self._begin(request)
         await checkpoint()
-        yield Speaking(told.events, hearing)
+        yield Speaking(told.events, hearing, breaks)
 
-    def _begin(self, request: ModelRequest) -> tuple[Told, Hearing]:
+    def _begin(self, request: ModelRequest) -> tuple[Told, Hearing, int | None]:
         self.asked += 1
         body = self.body(request)
         before = self.before(request.conversation)
@@ -119,7 +132,7 @@ class Voice:
         before.append(Exchange(body, told.answer))
         assert self._format.speech is not None
         names = self._format.names.back(request.tools)
-        return told, self._format.speech(names)
+        return told, self._format.speech(names), line.breaks
 
     def body(self, request: ModelRequest) -> Json:
         """`request` in the provider's words."""
@@ -138,8 +151,8 @@ class Voice:
 class Speaking:
     """The events of one answer, read by the provider's own parser. Between two of them others run."""
 
-    def __init__(self, events: list[Json], hearing: Hearing) -> None:
-        self._events = self._told(events, hearing)
+    def __init__(self, events: list[Json], hearing: Hearing, breaks: int | None = None) -> None:
+        self._events = self._told(events, hearing, breaks)
 
     def __aiter__(self) -> "Speaking":
         return self
@@ -153,10 +166,12 @@ class Speaking:
         raise StopAsyncIteration
 
     @staticmethod
-    def _told(events: list[Json], hearing: Hearing) -> Iterator[ModelEvent | None]:
-        for event in events:
+    def _told(events: list[Json], hearing: Hearing, breaks: int | None) -> Iterator[ModelEvent | None]:
+        for event in events[:breaks]:
             yield None
             yield from hearing.hear(event)
+        if breaks is not None:
+            raise BROKEN
         answer: Answer = hearing.answer()
         yield None
         yield ModelReply(*answer)
