@@ -157,11 +157,11 @@ async def test_a_turn_with_everything_in_it_is_told_the_same_on_every_bus(bus: A
         assert msgspec.json.decode(text)["number"] == event.number
 
 
-MANY = 100_000
+MANY = 50_000
 
 
 async def test_a_reader_who_sleeps_holds_nobody_up_and_misses_no_word_and_no_call(memory: Any) -> None:
-    """100,000 deltas before a call and as many after it, while the reader sleeps: what waits is bounded."""
+    """50,000 deltas before a call and as many after it, while the reader sleeps: what waits is bounded."""
     words: list[ModelEvent | ToolCall] = [TextDelta("ab"), ReasoningDelta("c")] * (MANY // 2)
     model = Speaker([*words, ToolCall("a", "look", {"where": "up"})], words)
     async with memory.open(look) as runtime:
