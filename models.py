@@ -1,7 +1,7 @@
 """Models by name and as objects: `docs/models.md` tells of them, `docs/robust_models.md` of what stands around them."""
 
 from .actors.models.anthropic import anthropic
-from .actors.models.around import fallback, limited, parsed, retrying
+from .actors.models.around import fallback, limited, parsed, record, replayed, retrying
 from .actors.models.contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
 from .actors.models.limiter import Limiter
 from .actors.models.openai import openai
@@ -22,5 +22,7 @@ __all__ = [
     "openai",
     "openai_responses",
     "parsed",
+    "record",
+    "replayed",
     "retrying",
 ]

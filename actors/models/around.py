@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection
 from functools import partial
+from os import PathLike
 
 from ...protocol.failures import CODES, Misuse, failed
 from ...protocol.options import SECONDS, check, maybe
@@ -16,6 +17,8 @@ from .limiter import Limiter
 from .named import Named
 from .parsed import Parsed
 from .parsed import parsed as read_by
+from .recording import Recording
+from .replayed import Replayed
 from .retrying import Retrying
 
 
@@ -73,3 +76,13 @@ def limited(
     elif (requests, tokens, concurrent) != (None, None, None):
         raise Misuse(failed("invalid_call", "limited: give a Limiter, or requests=, tokens= and concurrent="))
     return Limited(inner(model), limiter)
+
+
+def record(model: str | Model, file: str | PathLike[str]) -> Recording:
+    """`model`, with each request and answer written to `file`. It holds all content. See `Recording`."""
+    return Recording(inner(model), file)
+
+
+def replayed(file: str | PathLike[str], *, strict: bool = True) -> Replayed:
+    """A model that speaks from a file that `record` has written. See `Replayed`. Raises Misuse."""
+    return Replayed(file, strict=strict)

@@ -5,8 +5,9 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import chain
+from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, overload
 
 import anyio
 from msgspec import Struct
@@ -16,6 +17,7 @@ from ...protocol.failures import Misuse, ToolwireError, failed
 from ...protocol.history import AssistantMessage, ToolMessage, UserMessage
 from ...protocol.tools import ToolCall
 from .contract import ModelEvent, ModelReply, ModelRequest
+from .replayed import Replayed
 
 Call = ToolCall | tuple[str] | tuple[str, Mapping[str, Any] | str]
 """One call: `("get_weather", {"city": "Paris"})`, whose arguments may be JSON text, or a ToolCall with its own id."""
@@ -49,13 +51,20 @@ Step = Line | Speaking | Callable[[ModelRequest], Line | Speaking | Awaitable[Li
 _WORDS = re.compile(r"\s*\S+\s*|\s+")
 
 
-def scripted(steps: Sequence[Step]) -> "Scripted":
+@overload
+def scripted(steps: Path) -> Replayed: ...
+@overload
+def scripted(steps: Sequence[Step]) -> "Scripted": ...
+def scripted(steps: Sequence[Step] | Path) -> "Scripted | Replayed":
     """A model that answers its first request with the first of `steps`, and so on; `.requests` shows what it was asked.
 
     Calls without an id get "call_1", "call_2", …, unique in the script. Asked for more than it has, it fails with
     `model_failed`, saying after what; `.unspoken` are the steps that nobody asked for. Raises Misuse, naming the step,
     for what is no step.
+    In place of steps there may be the Path of a recording, which is spoken again, see `Replayed`.
     """
+    if isinstance(steps, Path):
+        return Replayed(steps)
     if isinstance(steps, str):
         raise Misuse(failed("model_failed", f"a script is a list of steps: write scripted([{steps!r:.200}])"))
     return Scripted(steps)
