@@ -98,8 +98,10 @@ class Conversations:
                     said = f"the conversation {identity[:100]!r} is open and has a history: a new one needs another id"
                     raise Misuse(failed("conflict", said))
                 chat = self._resumed(identity, told(caller))
-                if self._conversations[identity].speaks_for(agent):
+                opened = self._conversations[identity]
+                if opened.speaks_for(agent):
                     return chat
+                caller = Raw(opened.caller.encode()) if opened.caller else None  # whoever opened it
             asks = await self._asks(agent.model)
             if agent.selector is not None:
                 asks = Asks(asks, await self._selector(agent.selector))

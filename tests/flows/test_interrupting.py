@@ -157,6 +157,37 @@ async def test_while_a_person_is_waited_for_and_once_that_was_given_up(bus: Any,
         assert valid(chat, model)
 
 
+@WAYS_TO_SAY
+async def test_a_turn_that_goes_on_after_a_person_has_answered(bus: Any, valid: Any, saying: Saying) -> None:
+    began = anyio.Event()
+
+    @tool(confirm=True)
+    async def act() -> None:
+        began.set()
+        await anyio.sleep_forever()
+
+    replies: list[Reply | None] = []
+    async with bus.open(act, look) as runtime:
+        model = scripted([[("look", {"n": 1}), ("act",)], "fine"])
+        chat = await runtime.converse(model=model, id="c", limits={"confirm_within": 0})
+        paused = await saying(chat, "go")
+        assert paused.ended == "paused"
+
+        async def approve() -> None:
+            replies.append(await chat.answer(paused.pending[0], "approve"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(approve)
+            await began.wait()
+            assert await chat.interrupt()
+            assert valid(chat)
+        (reply,) = replies
+        assert reply is not None
+        assert (reply.ended, [result.ok for result in reply.calls]) == ("interrupted", [True, False])
+        assert (await saying(chat, "again")).text == "fine"
+        assert valid(chat, model)
+
+
 async def test_twice_at_once_and_by_a_tool_of_the_turn_itself(bus: Any, valid: Any) -> None:
     began = anyio.Event()
     heard: list[bool] = []

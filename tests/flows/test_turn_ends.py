@@ -423,11 +423,14 @@ async def test_limits_may_depend_on_the_caller(memory: Any) -> None:
     def limits(caller: Any) -> Limits:
         return {"rounds": 3 if caller == {"plan": "paid"} else 1}
 
-    agent = Agent("a", scripted([("look", {"n": n}) for n in range(9)]), limits=limits)
+    agent = Agent("a", scripted([("look", {"n": n}) for n in range(20)]), limits=limits)
     async with memory.open(look) as runtime:
         free = await runtime.converse(agent)
         paid = await runtime.converse(agent, caller={"plan": "paid"})
         assert [(await free.say("go")).rounds, (await paid.say("go")).rounds] == [1, 3]
+        opened = await runtime.converse(Agent("b", scripted([])), id="c", caller={"plan": "paid"})
+        assert await runtime.converse(agent, id="c") is opened
+        assert (await opened.say("go")).rounds == 3  # on behalf of whoever has opened it
         branch = await paid.branch()
         assert (await branch.say("go")).rounds == 3
         wrong: Any
