@@ -92,13 +92,11 @@ class Visit:
     async def enter(self) -> ModelRequest:
         """Wait for it; the request with the time that is left then."""
         request = self._request
-        if request.seconds is None:
-            await self._limiter.enter(self._taken, None)
-            return request
         began = anyio.current_time()
-        await self._limiter.enter(self._taken, request.seconds)
+        if not await self._limiter.enter(self._taken, request.seconds):
+            return request
         left = left_of(request, began)
-        return request if left == request.seconds else replace(request, seconds=max(left or 0.0, 0.0))
+        return request if left is None else replace(request, seconds=max(left, 0.0))
 
     def answered(self, reply: ModelReply) -> None:
         """The model has answered."""

@@ -49,15 +49,15 @@ class Limiter:
         limits += [] if self.concurrent is None else [f"{self.concurrent} at once"]
         return f"<Limiter {', '.join(limits)} [running: {self.running} | waiting: {len(self._queue)}]>"
 
-    async def enter(self, tokens: float, left: float | None) -> None:
-        """Wait until a request of about so many tokens may begin, for less than the `left` seconds.
+    async def enter(self, tokens: float, left: float | None) -> bool:
+        """Wait until a request of about so many tokens may begin, for less than the `left` seconds. Whether it waited.
 
         Raises ToolwireError: `rate_limited` if that would take too long, `overloaded` if too many wait.
         """
         now = self._time()
         if not self._queue and self.running < self._most and not self._delay(tokens, now):
             self._take(tokens, now)
-            return
+            return False
         if len(self._queue) >= WAITING:
             raise ToolwireError(failed("overloaded", f"{WAITING} requests to the model wait already", by="waiting"))
         late = self._delay(tokens, now, self._queue, self._queued)
@@ -69,7 +69,7 @@ class Limiter:
         try:
             with anyio.CancelScope(deadline=math.inf if left is None else now + left):
                 await self._turn(waiter)
-                return
+                return True
         finally:
             self._queue.remove(waiter)
             self._queued -= tokens

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolwire.protocol.failures import Misuse
-from toolwire.protocol.rate import Meter, Rate, admitted, rate, too_many
+from toolwire.protocol.rate import Allowance, Meter, Rate, admitted, rate, too_many
 
 
 @pytest.mark.parametrize(
@@ -108,3 +108,24 @@ def test_the_failure_says_whose_rate_it_is_and_when_to_come_again() -> None:
         1.25,
     )
     assert failure.details == {"by": "tool", "rate": "30/m"}
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 50), st.floats(0, 400), st.floats(-1, 1)), max_size=30),
+    st.integers(1, 100),
+    st.floats(0.5, 100),
+)
+def test_an_allowance_gives_no_more_than_its_rate_and_lets_everybody_pass_in_time(
+    asked: list[tuple[float, float, float]], count: int, seconds: float
+) -> None:
+    allowance, now, taken, largest = Allowance(Rate(count, seconds)), 0.0, 0.0, 0.0
+    for pause, amount, share in asked:
+        now += pause
+        now += allowance.wait(amount, now)
+        assert allowance.wait(amount, now) <= seconds * 1e-6
+        allowance.take(amount, now)
+        allowance.settle(amount * share)
+        taken, largest = taken + amount * (1 + share), max(largest, 2 * amount)
+        assert taken <= count * (1 + now / seconds) + largest + 1e-3
+    allowance.reset()
+    assert allowance.wait(count, now) == 0.0

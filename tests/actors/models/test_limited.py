@@ -292,7 +292,8 @@ async def test_a_stream_that_is_left_gives_its_place_back() -> None:
 async def test_it_is_as_what_is_inside() -> None:
     inner = Sized()
     model = limited(inner, concurrent=1)
-    assert not isinstance(model, StreamingModel)
+    shown: object = model
+    assert not isinstance(shown, StreamingModel)
     assert isinstance(limited(scripted([]), concurrent=1), StreamingModel)
     await model.aclose()
     assert inner.closed == 1

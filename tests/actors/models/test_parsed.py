@@ -151,7 +151,8 @@ async def test_it_is_as_what_is_inside() -> None:
             return ModelReply(ADD)
 
     model = Parsed(Plain(), "hermes")
-    assert not isinstance(model, StreamingModel)
+    shown: object = model
+    assert not isinstance(shown, StreamingModel)
     assert (await model.complete(REQUEST)).finish == "calls"
     inner = Telling()
     await Parsed(inner, "json").aclose()

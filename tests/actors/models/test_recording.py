@@ -65,7 +65,7 @@ async def test_all_of_an_answer_is_kept_and_failures_too(tmp_path: Path) -> None
     model = record(scripted([whole, DOWN, whole, spoken([("add",), ("add",)], raises=DOWN, after=1)]), path)
     again: Any = None
     for use in (model, None):
-        asked = use or replayed(path)
+        asked: Any = use or replayed(path)
         assert await asked.complete(REQUEST) == whole
         with pytest.raises(ToolwireError) as raised:
             await asked.complete(REQUEST)
