@@ -146,7 +146,7 @@ class Runtime:
     @property
     def conversations(self) -> tuple[str, ...]:
         """The ids of the conversations that are open and were given one."""
-        return self._conversations.names
+        return self._conversations.names if hasattr(self, "_conversations") else ()
 
     @property
     def abandoned(self) -> tuple[Abandoned, ...]:

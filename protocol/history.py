@@ -30,6 +30,15 @@ class UserMessage(Struct, frozen=True, omit_defaults=True, tag_field="role", tag
     places: tuple[int, ...] = ()
 
 
+ANSWER_AGAIN = "\nAnswer again, with nothing but one JSON value that fits"
+"""Stands in what a turn says in the user's place, to have an answer mended."""
+
+
+def by_user(message: object) -> bool:
+    """Whether the user said `message`, not a turn in the user's place."""
+    return isinstance(message, UserMessage) and ANSWER_AGAIN not in message.text
+
+
 class Opaque(Struct, frozen=True, omit_defaults=True, gc=False):
     """One block of an answer, for the provider that made it and for nobody else: reasoning, a signature, the unknown.
 

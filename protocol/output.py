@@ -19,6 +19,7 @@ from .arguments import LISTED, Checker, value_of
 from .components import DATA, components
 from .explanation import Problem
 from .failures import Failure, Misuse, failed
+from .history import ANSWER_AGAIN
 from .repair import unfenced
 from .standins import converted
 from .tools import encode_json
@@ -88,7 +89,7 @@ class Output:
 
     def correction(self, failure: Failure) -> str:
         """What a model is told whose answer did not fit."""
-        said = f"{failure.message}\nAnswer again, with nothing but one JSON value that fits"
+        said = f"{failure.message}{ANSWER_AGAIN}"
         if failure.details["errors"][0]["pointer"] or self.told is None:
             return f"{said}."
         return f"{said} this JSON Schema: {encode_json(self.told).decode()}"

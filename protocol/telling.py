@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from .failures import Misuse, failed
-from .history import HistoryMessage, SystemMessage, ToolMessage, UserMessage
+from .history import HistoryMessage, SystemMessage, ToolMessage, UserMessage, by_user
 from .weights import Weights, guessed
 
 
@@ -45,7 +45,7 @@ def whole(history: Sequence[HistoryMessage], start: int) -> int:
 def length_kept(history: Sequence[HistoryMessage], length: int) -> int:
     """How many messages are left after a rewind to `length`, see `Rewind`. Raises ToolwireError where that can't be."""
     if length == BEFORE_LAST:
-        length = next((n for n in range(len(history) - 1, -1, -1) if isinstance(history[n], UserMessage)), len(history))
+        length = next((n for n in range(len(history) - 1, -1, -1) if by_user(history[n])), len(history))
     if not 0 <= length <= len(history):
         said = f"the history has {len(history)} messages: it can be cut after 0 to {len(history)} of them, not {length}"
         raise Misuse(failed("invalid_call", said))
@@ -62,9 +62,9 @@ def head_of(history: Sequence[HistoryMessage], telling: Telling) -> list[History
     head = list(history[:first])
     if telling.summary:
         head.append(UserMessage(f"{SUMMARY}{telling.summary}"))
-    if start < len(history) and not isinstance(history[start], UserMessage):
-        asked = next((n for n in range(start - 1, first - 1, -1) if isinstance(history[n], UserMessage)), None)
-        head += [] if asked is None else [history[asked]]
+    if start < len(history) and not by_user(history[start]):
+        asked = next((n for n in range(start - 1, first - 1, -1) if by_user(history[n])), first)
+        head.append(history[asked])
     return head
 
 
@@ -119,7 +119,7 @@ class Told:
         """
         start = self.weights.reaching(tokens - self.weights.beside - self.weights.between(0, systems(history)))
         start = max(start, self.telling.start)
-        asked = next((n for n in range(start, len(history)) if isinstance(history[n], UserMessage)), None)
+        asked = next((n for n in range(start, len(history)) if by_user(history[n])), None)
         if asked is not None and self.weights.after(asked) * 2 >= self.weights.after(start):
             return asked
         within = next((n for n in range(start, len(history)) if not isinstance(history[n], ToolMessage)), None)

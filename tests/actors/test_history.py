@@ -147,6 +147,15 @@ async def test_what_is_rewound_is_forgotten_and_snapshots_stay() -> None:
     assert list(model.requests[-1].messages) == [*before[:3], UserMessage("three and two?")]
 
 
+async def test_what_a_turn_said_in_the_user_s_place_goes_with_the_turn() -> None:
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=scripted(["hi", "no number", "7"]), output=None)
+        await chat.say("hello")
+        assert (await chat.say("seven?", output=int)).output == 7
+        assert len(chat.history()) == 6
+        assert await chat.rewind() == 2
+
+
 async def test_clear_keeps_what_the_system_says() -> None:
     async with Runtime() as runtime:
         chat = await runtime.converse(model=scripted(["hi"]), history=PAST)

@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 from strict.judge import FORMATS, objection_to
 from toolwire.protocol.blob import Blob
 from toolwire.protocol.history import (
+    ANSWER_AGAIN,
     AssistantMessage,
     HistoryMessage,
     Opaque,
     SystemMessage,
     ToolMessage,
     UserMessage,
+    by_user,
 )
 from toolwire.protocol.telling import ALL, Telling, Told
 from toolwire.protocol.tools import ToolCall
@@ -36,6 +38,8 @@ def histories(draw: st.DrawFn) -> list[HistoryMessage]:
             history += [ToolMessage(call.id, "t", '"' + "y" * draw(st.integers(0, 300)) + '"') for call in made]
         if draw(st.booleans()):
             history.append(AssistantMessage("so"))
+        if draw(st.booleans()):
+            history += [AssistantMessage("wrong"), UserMessage(f"It is wrong.{ANSWER_AGAIN}."), AssistantMessage("7")]
     return history
 
 
@@ -57,6 +61,8 @@ def test_wherever_it_begins_nothing_is_split_and_the_newest_is_told(
     assert shown[-1] is history[-1]
     first = next(each for each in shown if not isinstance(each, SystemMessage))
     assert isinstance(first, UserMessage)
+    asked = [each for each in history if by_user(each)][-1]
+    assert any(each is asked for each in shown)
     systems = [each for each in history if isinstance(each, SystemMessage)]
     assert shown[: len(systems)] == systems
     if told.telling is ALL:
