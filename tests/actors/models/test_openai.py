@@ -21,7 +21,7 @@ from toolwire.protocol.history import (
     ToolMessage,
     UserMessage,
 )
-from toolwire.protocol.tools import ToolCall, ToolSpec
+from toolwire.protocol.tools import Retry, ToolCall, ToolSpec
 
 pytestmark = pytest.mark.anyio
 
@@ -331,3 +331,16 @@ async def test_it_is_a_streaming_model_and_shows_no_key() -> None:
     model = openai("m", base_url="http://user:secret@127.0.0.1:9/v1", api_key="sk-secret", retries=0)
     assert isinstance(model, StreamingModel)
     assert repr(model) == "<OpenAI m at http://127.0.0.1:9/v1>"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_it_asks_again_where_it_is_told_to_wait(
+    provider_of: Any, failing: Any, sse: Any, *, streamed: bool
+) -> None:
+    busy = failing(429, {"message": "Slow down", "type": "requests"}, {"retry-after": "0.001"})
+    well = sse([events_of({"content": "ok"}, finish="stop")]) if streamed else completion({"content": "ok"})
+    provider = provider_of(busy, busy, well)
+    async with model_of(provider, retries=Retry(2, first=0.0)) as model:
+        reply = (await heard(model, ModelRequest(ASKED)))[-1] if streamed else await model.complete(ModelRequest(ASKED))
+    assert reply.text == "ok"
+    assert len(provider.bodies) == 3
