@@ -7,7 +7,7 @@ import sys
 import typing
 from collections.abc import Callable
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 import pytest
@@ -63,6 +63,8 @@ REQUESTS = [kind for kind in KINDS if issubclass(kind, Request)]
 
 def values(annotation: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one for each way to write a type
     """Values of a type, as far as messages use types."""
+    if isinstance(annotation, TypeVar):  # what it stands for is not said on the wire
+        annotation = Any
     if annotation in SIMPLE:
         return SIMPLE[annotation]
     origin, inner = get_origin(annotation), get_args(annotation)
