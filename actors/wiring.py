@@ -390,7 +390,7 @@ class Runtime:
             rest = (references, eager, output, last_answer, memory, selector, when_busy, output_retries)
             agent = Agent("", model, system, tools, limits or {}, settings or {}, *rest)
         with reached:
-            return await self._conversations.open(agent, id, caller, history)
+            return await self._conversations.open(agent, id, caller, history or ())
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; leaving the runtime then lets running calls end."""

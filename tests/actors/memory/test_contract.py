@@ -3,8 +3,11 @@
 import logging
 from collections.abc import Sequence
 
+import anyio
 import pytest
+import trio
 from msgspec import Struct
+from trio.testing import MockClock
 
 from strict.judge import FORMATS, objection_to
 from toolwire import (
@@ -271,3 +274,61 @@ async def test_a_long_history_that_is_imported_is_cut_before_it_is_told() -> Non
         assert (await chat.say("and now?")).ended == "answered"
     assert model.refused == 0
     assert len(model.told) == 1
+
+
+class Never:
+    """Says nothing until it is cancelled."""
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        await anyio.sleep_forever()
+        raise AssertionError(request)
+
+
+async def test_an_interruption_ends_a_summary_too_and_the_next_turn_goes_on() -> None:
+    model = Reader()
+    async with Runtime() as runtime:
+        past = [each for n in range(9) for each in (UserMessage(f"q {n} " * 90), AssistantMessage("a " * 90))]
+        memory = Summarize(500, model=Never())
+        chat = await runtime.converse(model=model, history=past, memory=memory, limits={"seconds": 3_600})
+        replies = []
+
+        async def say() -> None:
+            replies.append(await chat.say("now?"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(say)
+            await anyio.wait_all_tasks_blocked()
+            await chat.interrupt()
+        assert [reply.ended for reply in replies] == ["interrupted"]
+        assert model.told == []
+        await chat.rewind(2)
+        assert (await chat.say("and now?")).ended == "answered"
+
+
+def test_a_summary_takes_half_of_the_time_that_the_turn_has_left(caplog: pytest.LogCaptureFixture) -> None:
+    model = Reader()
+
+    async def main() -> None:
+        async with Runtime() as runtime:
+            past = [each for n in range(9) for each in (UserMessage(f"q {n} " * 90), AssistantMessage("a " * 90))]
+            memory = Summarize(500, model=Never())
+            chat = await runtime.converse(model=model, history=past, memory=memory, limits={"seconds": 60})
+            began = anyio.current_time()
+            assert (await chat.say("now?")).ended == "answered"
+            assert 29 <= anyio.current_time() - began <= 31
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert "left out without a summary: timed_out" in caplog.text
+    assert len(model.told) == 1
+
+
+async def test_over_a_bus_it_is_told_in_parts_as_any_history(nats_url: str) -> None:
+    model = Reader()
+    past = [each for n in range(60) for each in (UserMessage(f"{n} " * 4_000), AssistantMessage("a " * 9_000))]
+    async with Runtime(nats_url, namespace="memory", local=False) as runtime:
+        chat = await runtime.converse(model=model, history=past, memory=Summarize(400_000, model=model), id="c")
+        for n in range(3):
+            assert (await chat.say(f"{n}?")).ended == "answered"
+        assert len(model.told) == 3
+        assert any("notes 1" in each.text for each in model.told[0] if isinstance(each, UserMessage))
+        assert list(chat.told())[:-1] == model.told[-1]
