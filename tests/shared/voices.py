@@ -14,11 +14,12 @@ from anyio.lowlevel import checkpoint
 
 from strict.judge import objection
 from strict.words import Exchange
-from toolwire import ModelReply, ModelRequest, ToolMessage, ToolwireError, UserMessage
+from toolwire import AssistantMessage, ModelReply, ModelRequest, ToolMessage, ToolwireError, UserMessage
 from toolwire.actors.models.contract import ModelEvent
 from toolwire.protocol.failures import failed
 from toolwire.protocol.formats.contract import Answer, Format, Hearing
 from toolwire.protocol.spoken import format_named
+from toolwire.protocol.tools import ToolSpec
 
 Json = dict[str, Any]
 
@@ -136,7 +137,11 @@ class Voice:
 
     def body(self, request: ModelRequest) -> Json:
         """`request` in the provider's words."""
-        tools = [self._format.tool_to(spec) for spec in request.tools]
+        specs = list(request.tools)
+        if not specs and self.provider == "anthropic":  # calls can't be told without tools: the adapter names them too
+            said = (message for message in request.messages if isinstance(message, AssistantMessage))
+            specs = [ToolSpec(name) for name in dict.fromkeys(call.name for each in said for call in each.calls)]
+        tools = [self._format.tool_to(spec) for spec in specs]
         told = self._format.history_to(request.messages)
         body: Json = {"model": "strict", **({"tools": tools} if tools else {})}
         match self.provider:
