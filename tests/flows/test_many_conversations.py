@@ -10,9 +10,9 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from toolwire import AssistantMessage, Chat, ModelReply, ModelRequest, Runtime, ToolCall, ToolMessage, UserMessage, tool
-from toolwire.actors.chat import TurnStream
 from toolwire.actors.conversation import Conversation
 from toolwire.actors.eager import EagerCalls
+from toolwire.actors.following import TurnStream
 from toolwire.actors.running import Running
 from toolwire.protocol.streamed import StreamedTurn
 from toolwire.protocol.turn import Turn
