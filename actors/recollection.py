@@ -57,6 +57,8 @@ class Recollection:
         if telling is not None:
             told.tell(offer.history, telling)
             offer.known = 0
+        elif told.settled(offer.history):
+            offer.known = 0
         known, newer = told.newer(offer.history, offer.known)
         return replace(command, known=known, newer=newer)
 

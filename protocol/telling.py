@@ -7,10 +7,11 @@ split: a result stays with its call, and so does what belongs to the call alone,
 
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import Struct
 
 from .failures import Misuse, failed
-from .history import HistoryMessage, SystemMessage, ToolMessage, UserMessage, by_user
+from .history import AssistantMessage, HistoryMessage, Opaque, SystemMessage, ToolMessage, UserMessage, by_user
 from .weights import Weights, guessed
 
 
@@ -21,7 +22,15 @@ class Telling(Struct, frozen=True, omit_defaults=True, gc=False):
     summary: str = ""
 
 
+class _Kind(Struct, frozen=True, gc=False):
+    type: str = ""
+
+
+_kind = msgspec.json.Decoder(_Kind).decode
+
 ALL = Telling()
+
+THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 
 BEFORE_LAST = -1
 """Of `Rewind`: before the user's last message."""
@@ -56,6 +65,22 @@ def length_kept(history: Sequence[HistoryMessage], length: int) -> int:
     return max(length, systems(history))
 
 
+def unbound(message: HistoryMessage) -> HistoryMessage:
+    """`message` without thoughts that are bound to what came before them, which is not told as it was any more.
+
+    Source: https://platform.claude.com/docs/en/build-with-claude/thinking-troubleshooting, "a thinking block signature
+    is invalid".
+    """
+    if not isinstance(message, AssistantMessage) or not any(map(_is_bound, message.opaque)):
+        return message
+    opaque = tuple(piece for piece in message.opaque if not _is_bound(piece))
+    return AssistantMessage(message.text, message.calls, opaque)
+
+
+def _is_bound(piece: Opaque) -> bool:
+    return piece.provider == "anthropic" and "thinking" in piece.raw and _kind(piece.raw).type in THOUGHTS
+
+
 def head_of(history: Sequence[HistoryMessage], telling: Telling) -> list[HistoryMessage]:
     """What is told before message `telling.start`."""
     start, first = telling.start, systems(history)
@@ -71,13 +96,15 @@ def head_of(history: Sequence[HistoryMessage], telling: Telling) -> list[History
 class Told:
     """What the model of one conversation is told now, and how many tokens that has."""
 
-    __slots__ = ("_head", "_head_tokens", "telling", "weights")
+    __slots__ = ("_cut", "_head", "_head_tokens", "_loop", "telling", "weights")
 
     def __init__(self) -> None:
         self.telling = ALL
         self.weights = Weights()
         self._head: list[HistoryMessage] = []
         self._head_tokens = 0.0
+        self._cut = 0  # how long the history was when its beginning was cut off
+        self._loop = -1  # where the answer stands whose results were the newest then
 
     @property
     def tokens(self) -> float:
@@ -90,11 +117,18 @@ class Told:
         self.telling = Telling(start, telling.summary) if start > systems(history) else ALL
         self._head = [] if self.telling is ALL else head_of(history, self.telling)
         self._head_tokens = sum(map(guessed, self._head))
+        self._cut, self._loop = 0, -1
+        if self.telling is not ALL:
+            self._cut = len(history)
+            if isinstance(history[-1], ToolMessage):
+                # "Thinking blocks in the latest assistant message cannot be modified", until the user has spoken.
+                self._loop = whole(history, len(history) - 1)
         self.weights.begin()
 
     def cut(self, history: Sequence[HistoryMessage]) -> None:
         """Only so much is left of the history. A summary that covers more is not told any more."""
         self.weights.cut(len(history))
+        self._cut = min(self._cut, len(history))
         if len(history) <= self.telling.start:
             self.tell(history, ALL)
 
@@ -106,7 +140,20 @@ class Told:
         start, head = self.telling.start, self._head
         if known:
             return len(head) + known - start, tuple(history[known:])
-        return 0, (*head, *history[start:])
+        cut, loop = self._cut, self._loop
+        before = [message if n == loop else unbound(message) for n, message in enumerate(history[start:cut], start)]
+        return 0, (*head, *before, *history[max(start, cut) :])
+
+    def settled(self, history: Sequence[HistoryMessage]) -> bool:
+        """Whether all has to be told anew: the turn is over within which the beginning was cut off.
+
+        What was thought since then is bound to a thought that goes now.
+        """
+        if self._loop < 0 or not by_user(history[-1]):
+            return False
+        self._cut, self._loop = len(history), -1
+        self.weights.begin()
+        return True
 
     def report(self, tokens: int) -> None:
         """The provider has counted so many in what was told, up to the newest message that was weighed."""

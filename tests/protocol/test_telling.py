@@ -87,14 +87,15 @@ def test_what_is_told_from_a_point_on_has_at_most_so_many_tokens_if_that_can_be(
 
 @given(histories(), st.integers(0, 40), st.integers(1, 60))
 def test_what_is_newer_comes_after_what_is_known(history: list[HistoryMessage], start: int, known: int) -> None:
+    known = min(known, len(history))
+    while known < len(history) and isinstance(history[known], ToolMessage):
+        known += 1
     told = Told()
-    told.weights.grow(history)
-    told.tell(history, Telling(start, "notes"))
-    known = min(max(known, told.telling.start), len(history))
-    before, newer = told.newer(history, known) if known else (0, ())
-    if known:
-        whole = all_of(told, history)
-        assert (whole[before:], len(whole) - before) == (list(newer), len(newer))
+    told.weights.grow(history[:known])
+    told.tell(history[:known], Telling(start, "notes"))
+    before, newer = told.newer(history, known)
+    whole = all_of(told, history)
+    assert (whole[before:], len(whole) - before) == (list(newer), len(newer))
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 3_000)), min_size=1, max_size=20))

@@ -152,6 +152,30 @@ async def test_what_the_provider_refuses_as_too_long_is_shortened_and_told_again
         assert model.refused <= 8 + 3
 
 
+def thoughts(messages: Sequence[HistoryMessage]) -> list[int]:
+    """Where thoughts stand among the answers with calls."""
+    answers = [each for each in messages if isinstance(each, AssistantMessage) and each.calls]
+    return [n for n, each in enumerate(answers) if each.opaque]
+
+
+async def test_thoughts_that_are_bound_to_a_beginning_go_with_it() -> None:
+    model = Reader()
+    async with Runtime() as runtime:
+        await runtime.serve(page)
+        chat = await runtime.converse(model=model, memory=Trim(1_500), limits={"rounds": 100})
+        await chat.say("read 20")
+        await chat.say("and now?")
+        answers = sum(isinstance(each, AssistantMessage) and bool(each.calls) for each in chat.history())
+        assert thoughts(chat.history()) == list(range(answers))
+    for before, after in zip(model.told, model.told[1:], strict=False):
+        if after[: len(before)] != before:  # cut: only the answer whose results are the newest still has its thoughts
+            last = sum(isinstance(each, AssistantMessage) and bool(each.calls) for each in after) - 1
+            assert thoughts(after) == ([] if isinstance(after[-1], UserMessage) else [last])
+        else:
+            assert set(thoughts(after)) >= set(thoughts(before))
+    assert thoughts(model.told[-1]) == []
+
+
 async def test_without_a_memory_the_turn_ends_as_too_long() -> None:
     async with Runtime() as runtime:
         chat = await runtime.converse(model=Reader(window=200))
