@@ -220,7 +220,8 @@ class Conversation(Actor):
 
     def _begun(self, message: Say) -> Turn:
         """A new turn; one that was paused is left."""
-        self._left()
+        if self._turn is not None or self._last is not None:
+            self._left()
         if self._next is not None:
             self._become(self._next)
         name = f"{self._offer.conversation}.{next(self._turns)}"

@@ -156,7 +156,7 @@ class Conversations:
     def _limits(self, agent: Agent, caller: Any) -> Limits:
         """How far a turn may go, on behalf of that caller. Raises Misuse for a limit that nobody could keep."""
         limits = agent.limits_for(caller)
-        if self.prices is None and limits.get("cost", math.inf) != math.inf:
+        if "cost" in limits and self.prices is None and limits["cost"] != math.inf:
             said = 'a limit of cost needs prices: Runtime(prices={"gpt-5*": Price(input=1.25, output=10)})'
             raise Misuse(failed("invalid_call", said))
         return {**DEFAULT_LIMITS, **limits}

@@ -226,7 +226,7 @@ class Turn(Asking):
             offer.settings,
             self.events,
             self.streamed and self.events and bool(self.digest),
-            self.tool_choice if self._last(self.rounds + 1) is None else "none",
+            self.tool_choice if not offer.last_answer or self._last(self.rounds + 1) is None else "none",
             self.output,
         )
 
@@ -239,7 +239,9 @@ class Turn(Asking):
 
     def _completed(self, heard: Completed) -> Command:
         self._take_down(heard)
-        over = self._over(heard)
+        offer, over = self.offer, None
+        if offer.metered or self.rounds >= offer.rounds or self.called >= offer.calls:  # asked of each response
+            over = self._over(heard)
         if not heard.calls:
             return self._answered(heard, over)
         if over is not None:
