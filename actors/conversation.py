@@ -364,7 +364,7 @@ class Conversation(Actor):
                 if heard.code == "too_large" and type(command) is Complete and len(command.newer) > 1:
                     heard = SendAll(history=False, tools=False)  # one by one they may fit
             command = turn.step(heard)
-            if running.interrupted:
+            if running.scope.cancel_called:
                 await running.heed(command)
             if turn.rounds & OFTEN == OFTEN and context.system.breathless():
                 await checkpoint()

@@ -74,7 +74,7 @@ class Running:
             self.scope.cancel()
 
     async def heed(self, command: Command) -> None:
-        """Go no further, where who was asked last did not heed the interruption. What has ended has."""
+        """Go no further, where who was asked last heeded neither interruption nor time. What has ended has."""
         if not isinstance(command, TurnEnded):
             await checkpoint_if_cancelled()
 

@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from anyio.lowlevel import checkpoint
+
 from ..protocol.envelope import (
     DEPTH,
     NO_BYTES,
@@ -185,11 +187,13 @@ class Cell:
     async def _enter(self, mailbox: Mailbox, message: Any, context: Context) -> bool:
         """Wait for room. False if there is none, and `message` is urgent. One that would wait for itself is refused."""
         if isinstance(message, self.actor.urgent) and not mailbox.held:  # a door that is held is so for everybody
+            while mailbox.coming:  # theirs is the place already: they are in hand
+                await checkpoint()
             return False
         if context.path.count(self.key) >= mailbox.limit:
             said = f"{self.key} is asked by a call that it is itself waiting for: it would wait for itself"
             raise ToolwireError(failed("conflict", said))
-        failure = self.actor.turned_away(message, context)
+        failure = mailbox.turned_away() or self.actor.turned_away(message, context)
         if failure is not None:
             raise ToolwireError(failure)
         came = context.began

@@ -4,7 +4,7 @@ from collections import deque
 
 import anyio
 
-from ..protocol.failures import ToolwireError, failed
+from ..protocol.failures import Failure, ToolwireError, failed
 
 CAPACITY = 1_024
 
@@ -13,10 +13,10 @@ class Mailbox:
     """The door of one actor. Who is let in must `leave`; a place that becomes free is handed to the first in line.
 
     `hold` keeps everybody waiting (a restart), `open` lets them in again, `close` sends them away. `dismiss` sends away
-    only who has to wait.
+    only who has to wait. `coming` are those who were handed a place and have not come in yet: they will be at once.
     """
 
-    __slots__ = ("capacity", "closed", "held", "limit", "name", "running", "waiting")
+    __slots__ = ("capacity", "closed", "coming", "held", "limit", "name", "running", "waiting")
 
     def __init__(self, name: str, limit: int = 1, capacity: int = CAPACITY) -> None:
         self.name = name
@@ -24,6 +24,7 @@ class Mailbox:
         self.capacity = capacity
         self.running = 0
         self.waiting: deque[anyio.Event] = deque()
+        self.coming: set[anyio.Event] = set()
         self.held = False
         self.closed = ""
 
@@ -38,11 +39,9 @@ class Mailbox:
         """Wait for a place. Raises ToolwireError: `overloaded` when too many wait, `unreachable` once closed."""
         if self.enter_nowait():
             return
-        if self.closed:
-            raise ToolwireError(failed("unreachable", self.closed))
-        if len(self.waiting) >= self.capacity:
-            said = f"{self.name} is full: {self.running} run and {len(self.waiting)} wait"
-            raise ToolwireError(failed("overloaded", said, by=self.name))
+        failure = self.turned_away()
+        if failure is not None:
+            raise ToolwireError(failure)
         turn = anyio.Event()
         self.waiting.append(turn)
         try:
@@ -53,8 +52,19 @@ class Mailbox:
             elif not self.closed:  # the place was handed over in the very moment of the cancellation
                 self.leave()
             raise
+        finally:
+            self.coming.discard(turn)
         if self.closed:
             raise ToolwireError(failed("unreachable", self.closed))
+
+    def turned_away(self) -> Failure | None:
+        """Why nobody may wait here any more; None if there is room to."""
+        if self.closed:
+            return failed("unreachable", self.closed)
+        if len(self.waiting) >= self.capacity:
+            said = f"{self.name} is full: {self.running} run and {len(self.waiting)} wait"
+            return failed("overloaded", said, by=self.name)
+        return None
 
     def leave(self) -> None:
         """Give the place back: to the first in line, if somebody waits."""
@@ -85,4 +95,6 @@ class Mailbox:
     def _admit(self) -> None:
         while self.waiting and self.running < self.limit and not self.held:
             self.running += 1
-            self.waiting.popleft().set()
+            turn = self.waiting.popleft()
+            self.coming.add(turn)
+            turn.set()
