@@ -103,7 +103,7 @@ class Step(NamedTuple):
 
 calls = st.lists(
     st.tuples(
-        st.sampled_from(["look", "look", "slow", "write", "fails", "lost", "pay", "unheard_of"]),
+        st.sampled_from(["look", "look", "slow", "write", "write", "fails", "lost", "pay", "unheard_of"]),
         st.one_of(
             st.fixed_dictionaries({"n": st.integers(0, 3)}), st.sampled_from([{}, {"n": {"$result": 1}}, {"n": "x"}])
         ),
@@ -293,8 +293,8 @@ async def through(provider: str, kind: str, eager: str, said: Sequence[Line], do
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     provider=st.sampled_from(FORMATS),
-    kind=st.sampled_from(["reasoning", "plain"]),
-    eager=st.sampled_from(["read_only", "all", "off"]),
+    kind=st.sampled_from(["reasoning", "reasoning", "plain"]),
+    eager=st.sampled_from(["all", "all", "read_only", "off"]),
     said=lines,
     done=steps,
 )
