@@ -1,5 +1,6 @@
 """Types of pydantic's, read and written by pydantic itself. It is never imported here: who has such a type has it."""
 
+import re
 import sys
 from collections.abc import Hashable
 from functools import lru_cache
@@ -9,6 +10,8 @@ import msgspec
 
 from .agreement import REF, Schema
 
+_NO_NAME = re.compile(r"[^A-Za-z0-9._-]")
+"""What a title may hold, `Page[int]`, and no reference can."""
 KEPT = 1024
 """Adapters that are kept: one is made in 50 µs to some ms, and reads in 2."""
 
@@ -45,7 +48,10 @@ class Adapter:
         title = found.get("title")
         if isinstance(self.kind, type) and isinstance(title, str) and found.get("type") == "object":
             inner = found.pop("$defs", {})
-            return {"$ref": REF + title, "$defs": {title: found} | inner}
+            name = _NO_NAME.sub("_", title)
+            while name in inner:
+                name += "_"
+            return {"$ref": REF + name, "$defs": {name: found} | inner}
         return found
 
     def read(self, value: Any) -> Any:

@@ -1,9 +1,10 @@
 """Pydantic's own types: read by pydantic, strictly, and refused in one sentence; never imported by us."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 import pydantic
@@ -14,6 +15,8 @@ from pydantic.dataclasses import dataclass
 
 from toolwire import Misuse
 from toolwire.protocol.arguments import Checker
+from toolwire.protocol.failures import Failure
+from toolwire.protocol.output import output_of
 from toolwire.protocol.schema import describe
 from toolwire.protocol.standins import written
 
@@ -141,3 +144,48 @@ assert "pydantic" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+T = TypeVar("T")
+
+
+class Page(BaseModel, Generic[T]):
+    items: list[T]
+
+
+class Inner(BaseModel):
+    number: int
+
+
+class Outer(BaseModel):
+    model_config = pydantic.ConfigDict(title="Inner")
+    inner: Inner
+
+
+class Titled(BaseModel):
+    model_config = pydantic.ConfigDict(title="What is wanted? (100%/~)")
+    number: int
+
+
+@pytest.mark.parametrize(
+    ("kind", "right", "wrong"),
+    [
+        (Page[int], {"items": [1]}, {"items": ["a"]}),
+        (Page[Inner], {"items": [{"number": 1}]}, {"items": [1]}),
+        (Outer, {"inner": {"number": 1}}, {"inner": {"inner": 1}}),
+        (Titled, {"number": 1}, {}),
+    ],
+)
+def test_a_model_may_have_any_title(kind: Any, right: Any, wrong: Any) -> None:
+    for asked, put in ((kind, lambda value: value), (list[kind], lambda value: [value])):
+        output = output_of(asked)
+        heard = output.heard(json.dumps(put(right)))
+        assert output.typed(heard) == put(kind.model_validate(right))
+        assert isinstance(output.heard(json.dumps(put(wrong))), Failure)
+
+    def take(thing: Any) -> None: ...
+
+    take.__annotations__["thing"] = kind
+    checker = Checker(describe(take).parameters)
+    assert not checker.check({"thing": right})
+    assert checker.check({"thing": wrong})
