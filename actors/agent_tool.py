@@ -1,12 +1,13 @@
 """An agent as a tool: one parameter `message`, a conversation of its own, the caller's time and trace."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
 
-from ..protocol.events import Pending
+from ..protocol.events import Pending, Reply
 from ..protocol.failures import CallFailed, Failure, ToolwireError, failed
+from ..protocol.history import AssistantMessage, HistoryMessage
 from ..protocol.messages import Say
 from .agent import Agent
 from .chat import Chat
@@ -34,6 +35,7 @@ def agent_tool(agent: Agent, converse: Open) -> Tool[Any]:
         chat = await converse(agent, None, context.caller)
         try:
             reply = (await context.ask(chat.address, Say(message))).reply
+            answered = reply.ended == "answered" or (agent.last_answer and is_last(reply, chat.history()))
         finally:
             with anyio.move_on_after(CLOSING, shield=True):  # left by a cancellation, it has to be closed all the same
                 await chat.close()
@@ -41,7 +43,7 @@ def agent_tool(agent: Agent, converse: Open) -> Tool[Any]:
         context.used(reply.usage)
         if reply.ended == "paused":
             raise CallFailed(failed("failed", unconfirmed(agent.name, reply.pending), "maybe"))
-        if reply.ended != "answered":
+        if not answered:
             raise CallFailed(reply.failure or Failure("failed", f"the agent ended without an answer: {reply.ended}"))
         return reply.text if agent.output is None else reply.output
 
@@ -54,6 +56,12 @@ def agent_tool(agent: Agent, converse: Open) -> Tool[Any]:
     ask.__annotations__["return"] = Any if schema is not None else str if agent.output is None else agent.output
     made = tool(name=agent.name, description=f"Ask the agent {agent.name}. {description}".strip())(ask)
     return made if schema is None else made.promising(schema)
+
+
+def is_last(reply: Reply, history: Sequence[HistoryMessage]) -> bool:
+    """Whether a turn that a limit has ended did so with an answer."""
+    last = history[-1] if reply.ended in {"rounds", "calls"} and reply.failure is None else None
+    return isinstance(last, AssistantMessage) and not last.calls
 
 
 def unconfirmed(name: str, pending: tuple[Pending, ...]) -> str:

@@ -48,6 +48,26 @@ async def test_an_agent_among_the_tools_of_another() -> None:
         assert (await (await runtime.converse(boss)).say("again")).text == "again"
 
 
+@pytest.mark.parametrize("output", [None, dict[str, int]])
+@pytest.mark.parametrize("limits", [Limits(rounds=2), Limits(calls=1)])
+async def test_the_last_answer_that_its_limits_allow_is_its_answer(output: Any, limits: Limits) -> None:
+    model = scripted([("whose",), '{"found":1}'])
+    helper = Agent("helper", model, tools=[whose], limits=limits, last_answer=True, output=output)
+    async with Runtime() as runtime:
+        await runtime.serve(helper)
+        result = await runtime.call("helper", {"message": "?"})
+        assert result.value == ('{"found":1}' if output is None else {"found": 1})
+
+
+@pytest.mark.parametrize("last", [[("whose",)], "no number"], ids=["calls all the same", "does not fit"])
+async def test_without_a_last_answer_it_has_none(last: Any) -> None:
+    model = scripted([("whose",), last])
+    helper = Agent("helper", model, tools=[whose], limits={"rounds": 2}, last_answer=True, output=dict[str, int])
+    async with Runtime() as runtime:
+        await runtime.serve(helper)
+        assert not (await runtime.call("helper", {"message": "?"})).ok
+
+
 @pytest.mark.parametrize(
     ("script", "code"),
     [([RuntimeError("no")], "model_failed"), ([], "model_failed"), ([("nowhere",)] * 20, "failed")],
