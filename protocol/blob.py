@@ -56,6 +56,11 @@ TYPES = {
 """Media types by the ends of names. Python's own table depends on the machine that it runs on."""
 
 
+ON_WEB = ("http://", "https://")
+FETCHED = (*ON_WEB, "gs://")
+"""Beginnings of urls that some provider fetches."""
+
+
 class Readable(Protocol):
     """A file that can be read: a pathlib.Path, or what stands in an archive or a package."""
 
@@ -91,8 +96,12 @@ class Blob(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, 
             raise Misuse(failed("invalid_call", said))
         return cls(kind, path.read_bytes(), path.name)
 
+    def stands(self, beginnings: tuple[str, ...] = ON_WEB) -> bool:
+        """Whether its bytes are here, or behind a url that begins so."""
+        return not self.url or self.url[:8].lower().startswith(beginnings)
+
     def __repr__(self) -> str:
-        holds = self.url or f"{len(self.data)} bytes"
+        holds = self.url[:200] or f"{len(self.data)} bytes"  # a longer one may hold bytes
         return f"<Blob {self.media_type} {holds}{f' {self.name!r}' if self.name else ''}>"
 
 
@@ -117,8 +126,7 @@ def parted(content: str, carried: Callable[[Blob], bool]) -> Parted:
 
     def taken(blob: Blob) -> dict[str, Any]:
         if not carried(blob):
-            holds = {"url": blob.url} if blob.url else {"bytes": len(blob.data)}
-            return {"$blob": blob.media_type, **holds, "left_out": "it can't be told in this format"}
+            return _named(blob, "it can't be told in this format")
         blobs.append(blob)
         return {"$blob": len(blobs) - 1}
 
@@ -128,6 +136,26 @@ def parted(content: str, carried: Callable[[Blob], bool]) -> Parted:
         return Parted(content, ())
     alone = len(blobs) == 1 and value == {"$blob": 0}
     return Parted(None if alone else msgspec.json.encode(value).decode(), tuple(blobs))
+
+
+def unlinked(content: str) -> str:
+    """`content`, a JSON text that strangers may have written, with the urls of its blobs only named.
+
+    Whoever fetches a url tells its owner what stands in it: it could carry away what the model knows.
+    """
+    if KEY not in content:
+        return content
+
+    def put(node: dict[str, Any]) -> Any:
+        blob = _blob(node)
+        return None if blob is None or not blob.url else _named(blob, "it comes from outside, and is not fetched")
+
+    try:
+        return msgspec.json.encode(_walked(msgspec.json.decode(content), put)).decode()
+    except msgspec.DecodeError:
+        return content
+    except RecursionError:  # with more of the stack left somebody may come to its end
+        return msgspec.json.encode(content).decode()
 
 
 def joined(text: str | None, blobs: Sequence[Blob]) -> str:
@@ -154,15 +182,26 @@ def joined(text: str | None, blobs: Sequence[Blob]) -> str:
 
 def _replaced(value: Any, taken: Callable[[Blob], dict[str, Any]]) -> Any:
     def put(node: dict[str, Any]) -> Any:
-        if "$blob" not in node:
-            return None
-        try:
-            blob = msgspec.convert(node, Blob)
-        except msgspec.ValidationError:
-            return None
-        return taken(blob) if blob.data or blob.url else None  # an empty one is told of as it stands
+        blob = _blob(node)
+        return None if blob is None else taken(blob)
 
     return _walked(value, put)
+
+
+def _blob(node: dict[str, Any]) -> Blob | None:
+    """The blob that an object of JSON is. An empty one is none: it is told of as it stands."""
+    if "$blob" not in node:
+        return None
+    try:
+        blob = msgspec.convert(node, Blob)
+    except msgspec.ValidationError:
+        return None
+    return blob if blob.data or blob.url else None
+
+
+def _named(blob: Blob, why: str) -> dict[str, Any]:
+    holds = {"url": blob.url} if blob.url else {"bytes": len(blob.data)}
+    return {"$blob": blob.media_type, **holds, "left_out": why}
 
 
 def _walked(value: Any, put: Callable[[dict[str, Any]], Any]) -> Any:

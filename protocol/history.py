@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from .blob import Blob
+from .blob import Blob, unlinked
 from .failures import CODES, Failure
 from .spoken import Spoken
 from .tools import ToolCall, ToolResult, encode_json
@@ -100,14 +100,16 @@ _decode_document = msgspec.json.Decoder(_Document).decode
 
 
 def tool_message(result: ToolResult[object]) -> ToolMessage:
-    """How `result` is told to a model."""
+    """How `result` is told to a model. Where strangers may have written it, nobody is sent to its urls."""
     if result.failure is None and result.content is not None:
-        return ToolMessage(result.id, result.name, result.content)
+        content = unlinked(result.content) if result.tainted else result.content
+        return ToolMessage(result.id, result.name, content)
     failure = result.failure or Failure("internal", "a result without content")
     if "token" in failure.details:  # a confirmation is a person's to give
         details = {key: value for key, value in failure.details.items() if key != "token"}
         failure = replace(failure, details=details)
-    return ToolMessage(result.id, result.name, encode_json(_Error(failure)).decode(), failed=True)
+    content = encode_json(_Error(failure)).decode()
+    return ToolMessage(result.id, result.name, unlinked(content) if result.tainted else content, failed=True)
 
 
 def told_failure(content: str) -> Failure | None:

@@ -1,15 +1,20 @@
 """What a user says and shows: one text, and blobs that stand at places in it."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from .blob import Blob
+from .blob import FETCHED, Blob
 from .failures import Failure, Misuse, failed
 
 Piece = str | Blob
 
 LARGEST = 24 * 1024 * 1024
 """Bytes that may be shown at once: as base64 they are 32 MiB, what providers take in one request."""
+
+
+_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+*-]+( *;.*)?", re.ASCII)
+_MISTAKEN = {"image/jpg": "image/jpeg", "audio/mp3": "audio/mpeg", "application/x-pdf": "application/pdf"}
 
 
 class Said(NamedTuple):
@@ -54,7 +59,7 @@ def meant(words: str | Sequence[Piece], blobs: Sequence[Blob]) -> Said:
     """What a program says: a text, or texts and blobs in their order; then `blobs`.
 
     Texts that only a blob divides stay words of their own: a blank comes between them. Raises Misuse for what is
-    neither text nor a blob with either bytes or a url.
+    neither text nor a blob that can be shown.
     """
     given: list[Any] = [*words] if isinstance(words, list | tuple) else [words]
     told: list[Piece] = []
@@ -64,11 +69,30 @@ def meant(words: str | Sequence[Piece], blobs: Sequence[Blob]) -> Said:
             apart = last and piece and not last[-1].isspace() and not piece[0].isspace()
             told.append(f" {piece}" if apart else piece)
             last = piece or last
-        elif isinstance(piece, Blob) and bool(piece.data) != bool(piece.url):
-            told.append(piece)
+        elif isinstance(piece, Blob):
+            told.append(showable(piece))
         else:
             raise Misuse(failed("invalid_call", _unspeakable(piece)))
     return said(told)
+
+
+def showable(blob: Blob) -> Blob:
+    """`blob`, if a provider may understand it. Raises Misuse with what to write instead."""
+    kind: Any = blob.media_type
+    if not isinstance(kind, str) or _TYPE.fullmatch(kind) is None or kind in _MISTAKEN:
+        meant = _MISTAKEN.get(kind, "image/png") if isinstance(kind, str) else "image/png"
+        wrong = f'a blob begins with its media type, such as "{meant}", not {kind!r:.100}'
+    elif not isinstance(blob.data, bytes | bytearray | memoryview):
+        wrong = f"the data of a blob are bytes (Blob.from_file(path) reads them), not {type(blob.data).__name__}"
+    elif not all(isinstance(each, str) for each in (blob.name, blob.url)):
+        wrong = f"the name and the url of a blob are texts: {blob.name!r:.100}, {blob.url!r:.100}"
+    elif bool(blob.data) == bool(blob.url):
+        wrong = f"a blob that is shown has either bytes or a url: {blob!r}"
+    elif not blob.stands(FETCHED):
+        wrong = f"providers fetch https://, http:// or gs://, not {blob.url!r:.100}: show the bytes, as data"
+    else:
+        return blob
+    raise Misuse(failed("invalid_call", wrong))
 
 
 def too_large(blobs: Iterable[Blob], most: int = LARGEST) -> Failure | None:
@@ -81,8 +105,6 @@ def too_large(blobs: Iterable[Blob], most: int = LARGEST) -> Failure | None:
 
 
 def _unspeakable(piece: object) -> str:
-    if isinstance(piece, Blob):
-        return f"a blob that is shown has either bytes or a url: {piece!r}"
     return (
         "what is said is a text, or a list of texts and blobs such as "
         f"['What is this?', Blob('image/png', data)], not {piece!r:.100}"

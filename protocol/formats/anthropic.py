@@ -182,7 +182,7 @@ def _call(call: ToolCall) -> Json:
 
 
 def _told(message: ToolMessage) -> Json:
-    text, blobs = parted(message.content, lambda blob: is_image(blob) or blob.media_type == PDF)
+    text, blobs = parted(message.content, _is_taken)
     content: str | list[Json] = told_text(text or '""')
     if blobs:
         content = [*([] if text is None else [{"type": "text", "text": text}]), *map(_blob, blobs)]
@@ -192,12 +192,17 @@ def _told(message: ToolMessage) -> Json:
 
 def _shown(blob: Blob) -> Json | None:
     """What a user showed, as a block; None for what is not taken. Any text is a plain text here."""
-    if is_image(blob) or blob.media_type == PDF:
+    if _is_taken(blob):
         return _blob(blob)
     text = text_of(blob)
     if text is None or not text.strip():
         return None
     return _document({"type": "text", "media_type": "text/plain", "data": text}, blob.name)
+
+
+def _is_taken(blob: Blob) -> bool:
+    """Whether it is an image or a document here. "Only HTTPS URLs are supported"."""
+    return (is_image(blob) or blob.media_type == PDF) and blob.stands(("https://",))
 
 
 def _blob(blob: Blob) -> Json:

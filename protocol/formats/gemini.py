@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from ..blob import Blob, parted
+from ..blob import FETCHED, Blob, parted
 from ..dialect import normalised
 from ..history import (
     AssistantMessage,
@@ -138,6 +138,7 @@ def messages_from_gemini(theirs: Json, names: Mapping[str, str] = {}) -> list[Hi
     return history
 
 
+_MEDIA = ("audio/", "video/", "text/")
 _TAKEN = frozenset({
     *("image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"),
     *("application/pdf", "application/json", "application/xml"),
@@ -220,7 +221,7 @@ def _content(message: HistoryMessage, bare: frozenset[str]) -> Json:
 
 
 def _told(message: ToolMessage, bare: frozenset[str]) -> Json:
-    text, blobs = parted(message.content, lambda _: True)
+    text, blobs = parted(message.content, _is_taken)
     if message.failed and told_failure(message.content):
         response = Raw(message.content.encode())  # it is {"error": …} already
     else:
@@ -236,11 +237,14 @@ def _text(text: str) -> Json:
 
 
 def _taken(blob: Blob) -> Json | None:
-    """What a user showed, as a part; None for what Gemini refuses. A file behind a URL it looks at itself."""
-    kind = blob.media_type
-    if not blob.url and kind.startswith(("image/", "application/")) and kind not in _TAKEN:
-        return None
-    return _blob(blob)
+    """What a user showed, as a part; None for what Gemini refuses."""
+    return _blob(blob) if _is_taken(blob) else None
+
+
+def _is_taken(blob: Blob) -> bool:
+    """Whether Gemini takes it. A file behind a URL it looks at itself."""
+    kind = blob.media_type.partition(";")[0]
+    return blob.stands(FETCHED) if blob.url else kind in _TAKEN or kind.startswith(_MEDIA)
 
 
 def _blob(blob: Blob) -> Json:

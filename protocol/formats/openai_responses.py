@@ -36,7 +36,15 @@ from .shown import blob_at, heard_said, is_image, shown
 _THOUGHTS = frozenset({"reasoning"})
 """Such an item "was provided without its required following item" where an answer was cut off behind it."""
 _NO_FILES = ("image/", "audio/", "video/")
-"""Beginnings of what is no file here: of images only the four are taken, of sounds none."""
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+_FILES = frozenset({
+    *("application/pdf", "application/json", "application/xml", "application/yaml", "application/rtf"),
+    *("application/msword", "application/vnd.ms-excel", "application/vnd.ms-powerpoint"),
+    "application/vnd.oasis.opendocument.text",
+    *(f"{_OFFICE}{kind}" for kind in ("wordprocessingml.document", "spreadsheetml.sheet")),
+    f"{_OFFICE}presentationml.presentation",
+})  # fmt: skip
+"""Files that are taken, besides texts: https://developers.openai.com/api/docs/guides/file-inputs."""
 
 
 def tool_to_openai_responses(spec: ToolSpec, *, strict: bool = False) -> Json:
@@ -150,7 +158,15 @@ def _text(text: str) -> Json:
 
 def _shown(blob: Blob) -> Json | None:
     """What a user showed, as a part; None for what is not taken."""
-    return _blob(blob) if is_image(blob) or not blob.media_type.startswith(_NO_FILES) else None
+    return _blob(blob) if _is_taken(blob) else None
+
+
+def _is_taken(blob: Blob) -> bool:
+    """Whether it is an image or a file here. A file behind a URL they look at themselves."""
+    kind = blob.media_type.partition(";")[0]
+    if blob.url:
+        return is_image(blob) or (blob.stands() and not kind.startswith(_NO_FILES))
+    return is_image(blob) or kind in _FILES or kind.startswith("text/")
 
 
 def _blob(blob: Blob) -> Json:
@@ -181,7 +197,7 @@ def _piece(part: Any) -> Piece:
 
 
 def _told(message: ToolMessage) -> Json:
-    text, blobs = parted(message.content, lambda _: True)
+    text, blobs = parted(message.content, _is_taken)
     output = told_text(text or '""') if not blobs else _parts(Parted(text, blobs))
     id_ = OPENAI_RESPONSES.call_id(message.id)
     return {"type": "function_call_output", "call_id": id_, "output": output}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from ..blob import Blob, type_of
+from ..blob import FETCHED, Blob, type_of
 from ..history import UserMessage
 from ..said import Piece, pieces, said
 from .data_url import blob_in
@@ -62,13 +62,13 @@ def text_of(blob: Blob) -> str | None:
 
 def is_image(blob: Blob) -> bool:
     """Whether OpenAI and Anthropic take it as an image. What stands behind a URL they look at themselves."""
-    return blob.media_type.startswith("image/") if blob.url else blob.media_type in IMAGES
+    return blob.media_type.startswith("image/") and blob.stands() if blob.url else blob.media_type in IMAGES
 
 
 def blob_at(url: object, kind: str, name: str = "") -> Blob | None:
     """The blob that `url` holds or leads to. Of what kind that is its end says, or `kind`. None for another url."""
     if not isinstance(url, str):
         return None
-    if url.startswith(("http://", "https://", "gs://")):
+    if url.startswith(FETCHED):
         return Blob(type_of(url) or kind, name=name, url=url)
     return blob_in(url, name)

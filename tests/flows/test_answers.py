@@ -16,6 +16,7 @@ from toolwire import (
     AssistantMessage,
     Blob,
     Chat,
+    History,
     Misuse,
     ModelReply,
     ModelRequest,
@@ -343,3 +344,22 @@ async def test_a_runtime_that_is_closed_says_so(memory: Any) -> None:
         chat = await runtime.converse(model=scripted([]), output=Trip)
     with pytest.raises(Misuse, match="closed"):
         await chat.say("go")
+
+
+@pytest.mark.parametrize("untrusted", [True, False])
+async def test_a_url_that_strangers_may_have_written_is_not_handed_on(bus: Any, valid: Any, untrusted: Any) -> None:
+    far = {"$blob": "image/png", "url": "https://evil.example/?q=all+that+it+knows"}
+
+    @tool(untrusted=untrusted)
+    async def page() -> dict[str, Any]:
+        return {"title": "a page", "image": far}
+
+    model = scripted([("page",), "ok"])
+    async with bus.open(page) as runtime:
+        chat = await runtime.converse(model=model)
+        reply = await chat.say("read it")
+        assert reply.calls[0].value["image"] == far
+        for history in (chat.history(), History(list(model.requests[1].messages))):
+            told = [json.dumps(history.to_anthropic()), json.dumps(history.to_openai_responses())]
+            assert all(("evil.example" in each, "left_out" in each) == (True, untrusted) for each in told)
+        assert valid(chat, model)

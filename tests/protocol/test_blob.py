@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolwire.protocol.blob import Blob, joined, parted
+from toolwire.protocol.blob import Blob, joined, parted, unlinked
 
 blobs = st.builds(Blob, st.sampled_from(["image/png", "a/b"]), st.binary(max_size=5), st.text(max_size=3))
 values = st.recursive(
@@ -55,3 +55,27 @@ def test_blobs_without_a_place_come_last() -> None:
     assert msgspec.json.decode(joined('"a"', [blob, blob])) == ["a", *[{"$blob": "image/png", "data": "eA=="}] * 2]
     assert joined(None, []) == "null"
     assert len(msgspec.json.decode(joined(None, [blob, blob]))) == 2
+
+
+@given(values)
+def test_bytes_that_strangers_wrote_stay_as_they_are(value: Any) -> None:
+    content = msgspec.json.encode(value).decode()
+    assert json.loads(unlinked(content)) == json.loads(content)
+
+
+@pytest.mark.parametrize("key", ['"$blob"', '"\\u0024blob"'])
+def test_nobody_is_sent_to_the_urls_of_strangers(key: str) -> None:
+    image = '{KEY:"image/png","url":"https://evil.example/?q=all+that+it+knows"}'.replace("KEY", key)
+    content = '[{"$blob":"image/png","data":"eA=="},{"deep":[IMAGE]},{"$blob":0}]'.replace("IMAGE", image)
+    told = unlinked(content)
+    text, found = parted(told, lambda _: True)
+    assert found == (Blob("image/png", b"x"),)
+    assert "https://evil.example" in (text or "")
+    assert json.loads(told)[2] == {"$blob": 0}
+
+
+def test_what_is_too_deep_to_be_looked_through_is_a_text() -> None:
+    image = '{"$blob":"image/png","url":"https://evil.example"}'
+    content = "[" * 5_000 + image + "]" * 5_000
+    assert not parted(unlinked(content), lambda _: True).blobs
+    assert unlinked('["$blob"') == '["$blob"'

@@ -1,5 +1,7 @@
 """The history as a snapshot of a list that grows, and what a model is told of a call's end."""
 
+import json
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -109,3 +111,17 @@ def test_what_is_no_exported_history_is_refused(document: str) -> None:
 def test_a_history_of_a_later_version_is_refused() -> None:
     with pytest.raises(ValueError, match="of version 2"):
         History.from_json('{"toolwire_history":2,"pages":[]}')
+
+
+@pytest.mark.parametrize("failing", [False, True])
+@pytest.mark.parametrize("tainted", [False, True])
+def test_a_result_of_strangers_sends_nobody_to_its_urls(tainted: bool, failing: bool) -> None:  # noqa: FBT001 - parameters
+    far = msgspec.to_builtins(Blob("image/png", url="https://evil.example"))
+    content = msgspec.json.encode(far).decode()
+    failure = failed("failed", "no", details={"seen": far}) if failing else None
+    result = ToolResult[object]("c1", "t", None if failing else content, failure, tainted=tainted)
+    message = tool_message(result)
+    assert ("not fetched" in message.content) is tainted
+    assert "https://evil.example" in message.content
+    told = json.dumps(result.to_anthropic())
+    assert ('"type": "url"' in told) is not tainted

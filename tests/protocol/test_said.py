@@ -50,6 +50,31 @@ def test_what_can_not_be_said_is_refused_with_what_can(words: Any) -> None:
         meant(words, ())
 
 
+@pytest.mark.parametrize(
+    ("blob", "instead"),
+    [
+        ((None, b"x"), 'media type, such as "image/png", not None'),
+        (("png", b"x"), "media type, such as \"image/png\", not 'png'"),
+        (("image/png\r\nX", b"x"), "media type"),
+        (("image/jpg", b"x"), 'such as "image/jpeg"'),
+        (("image/png", "chart.png"), r"Blob.from_file\(path\)"),
+        (("image/png", b"x", None), "are texts"),
+        (("image/png", b"", "", "file:///etc/passwd"), r"https://.*file:///etc/passwd.*bytes"),
+        (("image/png", b"", "", "data:image/png;base64,eA=="), "show the bytes"),
+        (("image/png", b"", "", "javascript:alert(1)"), "https://"),
+    ],
+)
+def test_a_blob_that_no_provider_would_take_is_refused_with_what_it_would(blob: Any, instead: str) -> None:
+    with pytest.raises(Misuse, match=instead):
+        meant("look", [Blob(*blob)])
+
+
+@pytest.mark.parametrize("url", ["https://x.y/z", "HTTP://x.y/z", "gs://a/b"])
+@pytest.mark.parametrize("kind", ["image/*", "text/plain; charset=utf-8", "application/vnd.ms-excel"])
+def test_a_blob_may_lead_where_providers_go(kind: str, url: str) -> None:
+    assert meant([Blob(kind, url=url)], ()).blobs == (Blob(kind, url=url),)
+
+
 def test_too_much_is_refused_by_its_bytes() -> None:
     assert too_large([PNG, Blob("a/b", url="https://x")], 1) is None
     failure = too_large([PNG, PNG], 1)
@@ -77,3 +102,4 @@ def test_a_url_tells_its_type_by_its_end() -> None:
 def test_a_blob_shows_no_bytes() -> None:
     assert repr(Blob("image/png", b"secret", "a.png")) == "<Blob image/png 6 bytes 'a.png'>"
     assert repr(Blob("image/png", url="https://x.y/z")) == "<Blob image/png https://x.y/z>"
+    assert len(repr(Blob("image/png", url=f"data:image/png;base64,{'A' * 999}"))) < 300

@@ -176,6 +176,8 @@ def _of_message(n: int, message: Json) -> Iterator[str]:
             source = part.get("source") if part["type"] in {"image", "document"} else None
             if isinstance(source, dict) and source["type"] == "base64" and not _is_base64(source["data"]):
                 yield f"messages.{n}.content.{place}.{part['type']}.source.base64.data: invalid base64 data"
+            if isinstance(source, dict) and source["type"] == "url" and not source["url"].startswith("https://"):
+                yield f"messages.{n}.content.{place}.{part['type']}.source.url.url: Only HTTPS URLs are supported."
 
 
 def _of_texts(place: str, blocks: list[Json]) -> Iterator[str]:

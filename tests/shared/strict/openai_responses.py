@@ -9,6 +9,7 @@ https://github.com/bytedance/trae-agent/issues/245 and https://github.com/micros
 outputs, outputs without calls). Stricter than the provider: an output stands before the next word of somebody else.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -30,6 +31,11 @@ PARTS = {
     "system": ("input_text",),
     "developer": ("input_text",),
 }
+FILE = re.compile(
+    r"https?://|data:(text/[a-z-]+|application/(pdf|json|xml|yaml|rtf|msword|vnd\.(ms-|openxml|oasis)[a-z.-]+))"
+    r"(; *[^,]+)?;base64,"
+)
+"""What stands in the table of https://developers.openai.com/api/docs/guides/file-inputs."""
 
 
 def objections(body: Json, before: Before = None) -> Iterator[str]:
@@ -144,6 +150,8 @@ def _of_part(part: Json, place: str) -> Iterator[str]:
         yield f"Invalid '{place}.image_url'. Expected a valid URL, or a data URL of a png, jpeg, gif or webp image."
     if part["type"] == "input_file" and part.get("file_data") is not None and not part.get("filename"):
         yield f"Missing required parameter: '{place}.filename'."
+    if part["type"] == "input_file" and not FILE.match(part.get("file_data") or part.get("file_url") or ""):
+        yield f"Invalid file data: '{place}.file_data'. Expected a supported file type."
 
 
 def _of_pairs(items: list[Json]) -> Iterator[str]:
