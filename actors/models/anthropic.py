@@ -1,21 +1,23 @@
 """A model that speaks Anthropic's Messages: Claude, or a relative of that interface, over the `anthropic` SDK."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from ...protocol.failures import Misuse, failed
-from ...protocol.formats.anthropic import FORMAT, message_to_anthropic, tool_to_anthropic
-from ...protocol.history import AssistantMessage, HistoryMessage, SystemMessage, ToolMessage
+from ...protocol.formats.anthropic import FORMAT, THOUGHTS, message_to_anthropic, tool_to_anthropic
+from ...protocol.formats.layout import kind_of
+from ...protocol.history import AssistantMessage, HistoryMessage, Opaque, SystemMessage, ToolMessage
 from ...protocol.tools import Retry, ToolSpec, encode_json
 from .contract import ModelRequest
 from .dressed import RETRIES
 from .hosted import Frame, Hosted, Json
 from .output import anthropic_schema, instructed
 from .settings import Settings, chosen
-from .translated import Told, Translation
+from .translated import Disowned, Told, Translation
 from .wire import Wire
 
 WIRE = Wire(
@@ -54,6 +56,21 @@ _BUDGETED = re.compile(
 _WITHOUT_SCHEMA = re.compile(
     r"claude-(?:[12]|instant|3|4-(?:opus|sonnet)|(?:opus|sonnet)-4(?:[-.]0)?(?:[-@]20\d{6}.*)?$)"
 )
+# Those that can't but think; and one that then thinks between its calls only. The table in
+# https://platform.claude.com/docs/en/build-with-claude/thinking-troubleshooting
+_ALWAYS_THINKS = re.compile(r"claude-(?:fable|mythos|opus-5[-.][5-9])")
+_BETWEEN_TOOLS = re.compile(r"claude-sonnet-5[-.][5-9]")
+# "Forced tool use returns an error", …/docs/en/models/sonnet-5-5/whats-new-sonnet-5-5
+_UNFORCED = re.compile(r"claude-(?:(?:fable|mythos)-5[-.][1-9]|(?:opus|sonnet)-5[-.][5-9])(?!\d)")
+
+# What the newest models thought is bound to the system, tools and messages before it: where those are others now, a
+# request is refused, unless it says that they may be left out. It can't say so where thinking is off.
+# https://platform.claude.com/docs/en/build-with-claude/preserved-thinking/fix-bound-to-a-different-conversation
+_BOUND = "bound to a different conversation"
+_DROPPING = {"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+_BINDING = {"anthropic-beta": "thinking-binding-controls-2026-08-01"}
+_FOREIGN = re.compile(r"Invalid `(?:signature|data)` in `(?:redacted_)?thinking`")
+_UNBOUND = ("disabled", "between_tools")
 
 
 def anthropic(
@@ -86,7 +103,11 @@ class Anthropic(Hosted):
         """`settings` as fields of a request. Raises Misuse."""
         given = chosen(settings, _WORDS, "Anthropic")
         fields: Json = {"max_tokens": given.get("max_tokens", MOST_TOKENS)}
-        fields |= {word: given[word] for word in ("temperature", "top_p") if word in given}
+        sampling: Json = {word: given[word] for word in ("temperature", "top_p") if word in given}
+        if len(sampling) > 1 and "claude" in self.model and not _WITHOUT_SCHEMA.search(self.model):
+            said = f"{self.model} takes either temperature or top_p: leave out one of them"
+            raise Misuse(failed("model_failed", said))
+        fields |= sampling
         if "stop" in given:
             fields["stop_sequences"] = [given["stop"]] if isinstance(given["stop"], str) else list(given["stop"])
         if given.get("parallel_calls") is False:
@@ -99,7 +120,10 @@ class Anthropic(Hosted):
         """How hard to think. Raises Misuse."""
         effort = given["reasoning_effort"]
         if effort == "none":
-            return {"thinking": {"type": "disabled"}}
+            if _ALWAYS_THINKS.search(self.model):
+                said = f"{self.model} can't but think: leave out reasoning_effort, or make it 'low', which is its least"
+                raise Misuse(failed("model_failed", said))
+            return {"thinking": {"type": "between_tools" if _BETWEEN_TOOLS.search(self.model) else "disabled"}}
         if "temperature" in given or "top_p" in given:
             said = "Anthropic takes no temperature and no top_p beside reasoning_effort: leave out one of them"
             raise Misuse(failed("model_failed", said))
@@ -119,24 +143,44 @@ class Anthropic(Hosted):
         }
 
     def headers(self, body: Json) -> Mapping[str, str]:
-        """An older version of the interface for what only that one takes."""
-        return _BEFORE if any(word in body for word in _SAMPLING) else {}
+        """An older version of the interface for what only that one takes; and its name for what is on trial."""
+        before = _BEFORE if any(word in body for word in _SAMPLING) else {}
+        return {**before, **_BINDING} if "block_binding" in body.get("thinking", ()) else before
 
     def options(self) -> Json:
         """No spans beside ours; and the key where relatives look for it too."""
         elsewhere = {} if self.at_home else {"default_headers": {"X-Api-Key": self._api_key}}
         return {"open_telemetry": {"traces": False, "propagation": False}, **elsewhere}
 
-    def translation(self) -> Translation:
+    def translation(self, own: Callable[[HistoryMessage], HistoryMessage]) -> Translation:
         """System messages that come first stand apart, and the results of one answer stand in one message."""
-        return Translation(self._items, self._system, (b'{"role":"user","content":[', b"]}"))
 
-    def _items(self, message: HistoryMessage) -> list[Any]:
-        entry = message_to_anthropic(self.own(message))
-        if isinstance(message, ToolMessage):
-            content: list[Any] = entry["content"]
-            return content
-        return [entry] if entry["content"] else []
+        def items(message: HistoryMessage) -> list[Any]:
+            entry = message_to_anthropic(own(message))
+            if isinstance(message, ToolMessage):
+                content: list[Any] = entry["content"]
+                return content
+            return [entry] if entry["content"] else []
+
+        return Translation(items, self._system, (b'{"role":"user","content":[', b"]}"))
+
+    def thoughtless(self, message: HistoryMessage) -> HistoryMessage:
+        """`own` without what the model thought."""
+        message = self.own(message)
+        if not isinstance(message, AssistantMessage):
+            return message
+        return replace(message, opaque=tuple(piece for piece in message.opaque if not _is_thought(piece)))
+
+    def disowns(self, error: Any) -> Disowned:
+        """Some, where what stands before a thought is another now; all, where one is not of this provider's making."""
+        words = str(error)
+        if _BOUND in words:
+            return Disowned.SOME
+        return Disowned.ALL if _FOREIGN.search(words) else Disowned.NOTHING
+
+    def drops(self, fields: Json) -> bool:
+        """Whether such thoughts can be left out there."""
+        return fields.get("thinking", {}).get("type") not in _UNBOUND
 
     def _system(self, message: SystemMessage) -> list[Any]:
         content: list[Any] = message_to_anthropic(message)["content"]
@@ -147,8 +191,11 @@ class Anthropic(Hosted):
         system = told.leading
         if request.output is not None:
             system = self._shaped(body, request.output, system)
-        if body.get("thinking", {}).get("type") == "enabled" and _thoughtless(self, request):
+        own = self.thoughtless if told.prefix.disowned == Disowned.ALL else self.own
+        if body.get("thinking", {}).get("type") == "enabled" and _thoughtless(own, request):
             del body["thinking"]
+        if told.prefix.disowned == Disowned.SOME:
+            body["thinking"] = {**_DROPPING, **body.get("thinking", {})}
         self._offer(body, request, told)
         frame = Frame()
         if self.caches(unasked=True):
@@ -185,7 +232,8 @@ class Anthropic(Hosted):
         """Say which tool to call. Where a model thinks, Anthropic lets nobody force it to one: it is left to choose."""
         choice, tool = self.choice(request)
         chosen_: Json = {"type": "tool", "name": tool} if tool else {"type": "any" if choice == "required" else choice}
-        if choice != "none" and body.get("thinking", {}).get("type", "disabled") != "disabled":
+        thinks = body.get("thinking", {}).get("type", "disabled") != "disabled" or _UNFORCED.search(self.model)
+        if choice != "none" and thinks:
             chosen_ = {"type": "auto"}
         if set_ is not None and choice != "none":  # by a setting: a choice of its own, or how many calls there may be
             chosen_ = set_ if set_.get("type") != "auto" else {**set_, **chosen_}
@@ -217,16 +265,19 @@ def _named(names: Iterable[str]) -> Raw:
     return Raw(encode_json([tool_to_anthropic(ToolSpec(name)) for name in names]))
 
 
-def _thoughtless(model: Hosted, request: ModelRequest) -> bool:
-    """Whether the calls whose results are told were made without a thought that this provider knows.
+def _is_thought(piece: Opaque) -> bool:
+    return piece.provider == FORMAT.name and kind_of(piece) in THOUGHTS
+
+
+def _thoughtless(own: Callable[[HistoryMessage], HistoryMessage], request: ModelRequest) -> bool:
+    """Whether the calls whose results are told were made without a thought in what is told of them.
 
     It asks for the thought of such calls if it is to think on. They come from another provider then.
     """
     for message in reversed(request.messages):
         if isinstance(message, AssistantMessage):
-            own = model.own(message)
-            assert isinstance(own, AssistantMessage)  # noqa: S101 - for the checker of types
-            return not any(piece.provider == FORMAT.name and 'thinking"' in piece.raw for piece in own.opaque)
+            heard = own(message)
+            return isinstance(heard, AssistantMessage) and not any(map(_is_thought, heard.opaque))
         if not isinstance(message, ToolMessage):
             return False
     return False

@@ -7,31 +7,27 @@ generators to the collector. What one provider does its own way stands in a file
 
 import uuid
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
-from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, Self
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from anyio import CancelScope, move_on_after
 from anyio.lowlevel import current_token
 from msgspec import Raw
 from msgspec.structs import replace
 
-from ...protocol.events import CallSpoken, TextDelta
 from ...protocol.failures import Failure, Misuse, ToolwireError, failed
 from ...protocol.formats.contract import Answer, Hearing
 from ...protocol.formats.http_failures import failure_from_http
 from ...protocol.formats.offered import Offers
-from ...protocol.formats.sse import EventStream
 from ...protocol.history import AssistantMessage, HistoryMessage, Opaque
 from ...protocol.tools import Retry, encode_json
+from .answer_events import Events, Question
 from .contract import ModelEvent, ModelReply, ModelRequest
 from .dressed import Once, dressed
 from .settings import merged
-from .translated import Prefixes, Told, Translation
+from .translated import Disowned, Prefixes, Told, Translation
 from .wire import Wire, allowed, trust
 
 CONNECT = 10.0
@@ -39,23 +35,10 @@ CONNECT = 10.0
 LONGEST = 600.0
 """Seconds for the next bytes of a reply where the request sets no limit: what the SDKs take too."""
 
-REST = 0.1
-"""Seconds for a connection to become free after the last event, before it is given up. The SDKs wait as long."""
-
-_DONE = b"[DONE]"
 _GARBAGE = (ValueError, RecursionError)
 _CHOICES = frozenset({"auto", "none", "required"})
 
 Json = dict[str, Any]
-
-
-class Question(NamedTuple):
-    """A request in a provider's words: its body, how names of tools in the answer lead back, and the ids taken."""
-
-    content: bytes
-    names: Mapping[str, str]
-    ids: set[str]
-    headers: Mapping[str, str]
 
 
 class Frame(NamedTuple):
@@ -98,12 +81,17 @@ class Hosted(ABC):
         self._given = dict(settings or {})
         self._settled = self.settled(self._given)
         self._newest: tuple[object, Json] = (None, self._settled)
-        self._prefixes = Prefixes(self.translation())
+        self._prefixes = Prefixes(self.translation(self.own))
+        self._thoughtless = Prefixes(self.translation(self.thoughtless))
         self._offers = Offers(self.wire.format)
         self._clients: WeakKeyDictionary[object, Any] = WeakKeyDictionary()
         self.once = Once(self)
         self._way = dressed(self.once, retries, tool_parser)
-        self.troubles = (getattr(self._sdk, self.wire.error), self._http.HTTPError, *_GARBAGE)
+        self.troubles: tuple[type[Exception], ...] = (
+            getattr(self._sdk, self.wire.error),
+            self._http.HTTPError,
+            *_GARBAGE,
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model} at {self._where}>"
@@ -113,12 +101,24 @@ class Hosted(ABC):
         """`settings` as fields of a request, `tools` in them being those that the provider runs. Raises Misuse."""
 
     @abstractmethod
-    def translation(self) -> Translation:
-        """How it is told a history; `own` is to be asked for each message."""
+    def translation(self, own: Callable[[HistoryMessage], HistoryMessage]) -> Translation:
+        """How it is told a history; `own` is to be asked what of each message."""
 
     @abstractmethod
     def asked(self, body: Json, request: ModelRequest, told: Told) -> Frame:
         """Put into `body` what `request` asks for; settings and tools are there. What stands around the history."""
+
+    def thoughtless(self, message: HistoryMessage) -> HistoryMessage:
+        """`own` without what the model thought."""
+        return self.own(message)
+
+    def disowns(self, error: Any) -> Disowned:
+        """Which thoughts the provider refused a request for, by the SDK's `error`."""
+        return Disowned.NOTHING
+
+    def drops(self, fields: Json) -> bool:
+        """Whether the provider leaves out some by itself, in a request with these fields."""
+        return False
 
     def headers(self, body: Json) -> Mapping[str, str]:
         """Headers beside those of the SDK."""
@@ -154,15 +154,8 @@ class Hosted(ABC):
 
     async def answer(self, request: ModelRequest) -> ModelReply:
         """The same, asked once."""
-        client = self._client()
-        asked = self._question(request)
         try:
-            response = await client.post(
-                self.wire.path,
-                cast_to=self._http.Response,
-                content=asked.content,
-                options={"timeout": self._timeout(request), "headers": asked.headers},
-            )
+            response, asked = await self._ask(request)
             return self.reply(self.whole(response.content, asked))
         except self.troubles as error:
             raise ToolwireError(self.failure(error)) from error
@@ -183,26 +176,17 @@ class Hosted(ABC):
 
     async def open(self, request: ModelRequest) -> tuple[Any, Question]:
         """The response to `request`, whose body is still to be read, and what was asked."""
-        client = self._client()
-        asked = self._question(request, stream=True)
-        stream = await client.post(
-            self.wire.path,
-            cast_to=object,
-            content=asked.content,
-            options={"timeout": self._timeout(request), "headers": asked.headers},
-            stream=True,
-            stream_cls=self._sdk.AsyncStream[object],
-        )
+        stream, asked = await self._ask(request, stream=True)
         return stream.response, asked
 
     def whole(self, content: bytes, asked: Question) -> Answer:
         """What a body says that came in one piece. Raises ToolwireError, ValueError."""
-        return self.wire.format.answer_from(content, asked.names, made_up=_made_up(), taken=asked.ids)
+        return self.wire.format.answer_from(content, asked.names, made_up=_made_up(), taken=asked.prefix.ids)
 
     def speech(self, asked: Question) -> Hearing:
         """Who hears what comes in pieces."""
         make: Any = self.wire.format.speech
-        hearing: Hearing = make(asked.names, made_up=_made_up(), taken=asked.ids)
+        hearing: Hearing = make(asked.names, made_up=_made_up(), taken=asked.prefix.ids)
         return hearing
 
     def reply(self, answer: Answer) -> ModelReply:
@@ -251,8 +235,37 @@ class Hosted(ABC):
         """Whether the prompt is to be marked for the provider's cache; `unasked`: where nobody said so or not."""
         return unasked if self._cache is None else self._cache
 
-    def _question(self, request: ModelRequest, *, stream: bool = False) -> Question:
+    async def _ask(self, request: ModelRequest, *, stream: bool = False) -> tuple[Any, Question]:
+        """What the SDK gives for `request`, and what was asked: once more where thoughts are to be left out."""
+        asked = self._question(request, stream=stream)
+        while True:
+            try:
+                return await self._post(asked, request, stream=stream), asked
+            except self._sdk.APIStatusError as error:
+                disowned, before = self.disowns(error), asked.prefix.disowned
+                if not disowned or before == Disowned.ALL:
+                    raise
+            asked = self._question(request, stream=stream, disowned=max(disowned, Disowned(before + 1)))
+
+    async def _post(self, asked: Question, request: ModelRequest, *, stream: bool) -> Any:
+        streams = {"stream": True, "stream_cls": self._sdk.AsyncStream[object]} if stream else {}
+        return await self._client().post(
+            self.wire.path,
+            cast_to=object if stream else self._http.Response,
+            content=asked.content,
+            options={"timeout": self._timeout(request), "headers": asked.headers},
+            **streams,
+        )
+
+    def _question(
+        self, request: ModelRequest, *, stream: bool = False, disowned: Disowned = Disowned.NOTHING
+    ) -> Question:
         told = self._prefixes.told(request.conversation, request.messages)
+        disowned = told.prefix.disowned = max(told.prefix.disowned, disowned)
+        if disowned and (disowned == Disowned.ALL or not self.drops(self._fields(request.settings))):
+            told.items.release()
+            told = self._thoughtless.told(request.conversation, request.messages)
+            told.prefix.disowned = Disowned.ALL
         with told.items:
             return self._framed(told, request, stream=stream)
 
@@ -271,7 +284,7 @@ class Hosted(ABC):
         items = told.items[: len(told.items) - cut]  # copied once: it may be a megabyte
         content = b"".join((encode_json(body)[:-1], key, before, items, after, told.closing, b"]}"))
         items.release()
-        return Question(content, names, told.prefix.ids, self.headers(body))
+        return Question(content, names, told.prefix, self.headers(body))
 
     def _fields(self, settings: Mapping[str, Any]) -> Json:
         if not settings:
@@ -300,90 +313,6 @@ class Hosted(ABC):
     def _timeout(self, request: ModelRequest) -> Any:
         seconds = LONGEST if request.seconds is None else request.seconds
         return self._sdk.Timeout(seconds, connect=min(CONNECT, seconds))
-
-
-class Events:
-    """The events of one answer, inside `async with`; leaving the block ends the request."""
-
-    def __init__(self, model: Hosted, request: ModelRequest) -> None:
-        self._model = model
-        self._request = request
-        self._events = EventStream()
-        self._waiting: deque[ModelEvent] = deque()
-        self._over = False
-
-    async def __aenter__(self) -> Self:
-        model = self._model
-        try:
-            self._response, asked = await model.open(self._request)
-            self._speech = model.speech(asked)
-            self._pieces: AsyncIterator[bytes] = self._response.aiter_bytes()
-            if self._response.headers.get("content-type", "").startswith("application/json"):
-                await self._hear_whole(asked)  # some relatives do not stream, whatever they are asked
-        except model.troubles as error:
-            raise ToolwireError(model.failure(error)) from error
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await _ended(self._response, self._pieces, REST if self._over else 0.0)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> ModelEvent:
-        waiting = self._waiting
-        if waiting:
-            return waiting.popleft()
-        try:
-            while not waiting:
-                if self._over:
-                    raise StopAsyncIteration
-                self._hear(await anext(self._pieces, None))
-        except self._model.troubles as error:
-            raise ToolwireError(self._model.failure(error)) from error
-        return waiting.popleft()
-
-    def _hear(self, piece: bytes | None) -> None:
-        """Take in a piece of the answer, or its end."""
-        speech = self._speech
-        for data in self._events.feed(piece) if piece is not None else [_DONE]:
-            if data != _DONE:
-                for news in speech.hear(data):
-                    if type(news) is CallSpoken and news.opaque:
-                        news = replace(news, opaque=self._model.made(news.opaque))  # noqa: PLW2901 - the same, as its own
-                    self._waiting.append(news)
-                if not speech.over:
-                    continue
-            self._over = True
-            self._waiting.append(self._model.reply(speech.answer()))
-            return
-
-    async def _hear_whole(self, asked: Question) -> None:
-        try:
-            content = b"".join([piece async for piece in self._pieces])
-            reply = self._model.reply(self._model.whole(content, asked))
-        except BaseException:
-            await _ended(self._response, self._pieces, 0.0)
-            raise
-        self._over = True
-        if reply.text:
-            self._waiting.append(TextDelta(reply.text))
-        self._waiting.append(reply)
-
-
-async def _ended(response: Any, pieces: AsyncIterator[bytes], seconds: float) -> None:
-    """End an answer, waiting `seconds` for what is left of it, so that its connection can be used again.
-
-    The async generators in `pieces`, one within the other, end from within: at their end, or cancelled where the
-    innermost waits. Left to the collector they warn on trio, and keep the connection on both loops.
-    """
-    with move_on_after(seconds), suppress(Exception):  # what goes wrong now no longer matters
-        async for _ in pieces:
-            pass
-    with CancelScope(shield=True):
-        await response.aclose()
 
 
 def _place(url: str) -> str:

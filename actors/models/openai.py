@@ -1,11 +1,12 @@
 """A model that speaks OpenAI's Chat Completions: OpenAI itself, vLLM, Ollama, llama.cpp, over the `openai` SDK."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from ...protocol.formats.names import digest
 from ...protocol.formats.openai import FORMAT, message_to_openai
+from ...protocol.history import HistoryMessage
 from ...protocol.tools import Retry, encode_json
 from .contract import ModelRequest
 from .dressed import RETRIES
@@ -87,9 +88,9 @@ class OpenAI(Hosted):
             fields["max_completion_tokens" if newer else "max_tokens"] = given["max_tokens"]
         return {**fields, **given.get("extra", {})}
 
-    def translation(self) -> Translation:
+    def translation(self, own: Callable[[HistoryMessage], HistoryMessage]) -> Translation:
         """Each message is one of theirs."""
-        return Translation(lambda message: [message_to_openai(self.own(message))])
+        return Translation(lambda message: [message_to_openai(own(message))])
 
     def asked(self, body: Json, request: ModelRequest, told: Told) -> Frame:
         """The messages stand alone, unless the model has to be told what to answer."""

@@ -1,18 +1,22 @@
 """A model that speaks OpenAI's Responses, over the `openai` SDK. Nothing is kept there: each request holds it all."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from msgspec.structs import replace
+
+from ...protocol.formats.layout import kind_of
 from ...protocol.formats.names import digest
-from ...protocol.formats.openai_responses import FORMAT, items_to_openai_responses
+from ...protocol.formats.openai_responses import FORMAT, THOUGHTS, items_to_openai_responses
+from ...protocol.history import AssistantMessage, HistoryMessage
 from ...protocol.tools import Retry, encode_json
 from .contract import ModelRequest
 from .dressed import RETRIES
 from .hosted import Frame, Hosted, Json
 from .output import instructed, openai_schema
 from .settings import Settings, chosen
-from .translated import Told, Translation
+from .translated import Disowned, Told, Translation
 from .wire import Wire
 
 WIRE = Wire(
@@ -37,8 +41,11 @@ _WORDS = {
 }
 _ABOUT_TOOLS = ("tool_choice", "parallel_tool_calls")
 _ENCRYPTED = "reasoning.encrypted_content"
-# "Encrypted content is not supported with this model": those that do not reason.
+# "Encrypted content is not supported with this model": those that do not reason. Nor do they take what others thought:
+# https://github.com/openai/openai-python/issues/2364
 _WITHOUT_REASONING = re.compile(r"(ft:)?(gpt-[34]|chatgpt-|gpt-5[\w.]*-chat)")
+# What was thought elsewhere, or can't be read any more: https://github.com/openai/codex/issues/8119
+_UNREAD = re.compile(r"encrypted.content.*could not be verified|Reasoning input items can only be provided", re.DOTALL)
 
 
 def openai_responses(
@@ -73,9 +80,22 @@ class OpenAIResponses(Hosted):
             fields["reasoning"] = {"effort": given["reasoning_effort"]}
         return {**fields, **given.get("extra", {})}
 
-    def translation(self) -> Translation:
+    def translation(self, own: Callable[[HistoryMessage], HistoryMessage]) -> Translation:
         """Each message is one or more items of theirs."""
-        return Translation(lambda message: items_to_openai_responses(self.own(message)))
+        return Translation(lambda message: items_to_openai_responses(own(message)))
+
+    def own(self, message: HistoryMessage) -> HistoryMessage:
+        """`message` without what this model is not to get back."""
+        own = super().own(message)
+        return _in_our_words(own) if _WITHOUT_REASONING.match(self.model) else own
+
+    def thoughtless(self, message: HistoryMessage) -> HistoryMessage:
+        """`own` without what the model thought."""
+        return _in_our_words(super().own(message))
+
+    def disowns(self, error: Any) -> Disowned:
+        """All of them, where one can't be read there."""
+        return Disowned.ALL if _UNREAD.search(str(error)) else Disowned.NOTHING
 
     def asked(self, body: Json, request: ModelRequest, told: Told) -> Frame:
         """The items stand alone, unless the model has to be told what to answer."""
@@ -96,3 +116,10 @@ class OpenAIResponses(Hosted):
             return Frame(said + b"," if told.items else said)
         body["text"] = {"format": {"type": "json_schema", **schema}, **body.get("text", {})}
         return Frame()
+
+
+def _in_our_words(message: HistoryMessage) -> HistoryMessage:
+    """`message`, told anew if there is a thought in it: the other items of an answer are not taken without it."""
+    if isinstance(message, AssistantMessage) and any(kind_of(piece) in THOUGHTS for piece in message.opaque):
+        return replace(message, opaque=())
+    return message

@@ -5,6 +5,7 @@ It is bounded, and holds JSON that is encoded already: a request copies it.
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from msgspec import Raw
@@ -19,6 +20,14 @@ BYTES = 64 * 2**20
 
 _EACH = 128
 """Bytes that are held for a message beside its words."""
+
+
+class Disowned(IntEnum):
+    """What its provider takes no more of what it thought in a conversation: the thoughts that it leaves out, or all."""
+
+    NOTHING = 0
+    SOME = 1
+    ALL = 2
 
 
 class Translation(NamedTuple):
@@ -51,15 +60,15 @@ class Prefix:
     """The translated beginning of one conversation.
 
     `ids` are those of its calls, `called` the names of the tools that they call. `tools` is the list of tools that its
-    model was offered last, in the provider's words, None for none.
+    model was offered last, in the provider's words, None for none. `disowned` is what the provider takes no more of it.
     """
 
     __slots__ = (
         *("_ends", "_history", "_inside", "_items", "_leading", "_open", "_translation"),
-        *("called", "ids", "tools"),
+        *("called", "disowned", "ids", "tools"),
     )
 
-    def __init__(self, translation: Translation, tools: Raw | None = None) -> None:
+    def __init__(self, translation: Translation, before: "Prefix | None" = None) -> None:
         self._translation = translation
         self._history: History | None = None
         self._items = bytearray()
@@ -69,7 +78,8 @@ class Prefix:
         self._ends: list[tuple[int, int, bool]] = []
         self.ids: set[str] = set()
         self.called: dict[str, None] = {}
-        self.tools = tools
+        self.tools: Raw | None = before.tools if before else None
+        self.disowned: Disowned = before.disowned if before else Disowned.NOTHING
 
     @property
     def size(self) -> int:
@@ -150,7 +160,7 @@ class Prefixes:
         prefix = self._prefixes.get(conversation)
         if prefix is None or not prefix.begins(messages):
             self._size -= prefix.size if prefix else 0
-            prefix = self._prefixes[conversation] = Prefix(self._translation, prefix.tools if prefix else None)
+            prefix = self._prefixes[conversation] = Prefix(self._translation, prefix)
         self._prefixes.move_to_end(conversation)
         before = prefix.size
         told = prefix.told(messages)

@@ -34,7 +34,7 @@ from .reading import text_of as text_in
 from .results import Part, heard_message, told_text
 from .shown import PDF, blob_at, heard_said, is_image, shown, text_of
 
-_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 """\"The final block in an assistant message cannot be `thinking`": an answer may have been cut off behind one."""
 _NOTHING = "(nothing)"
 """What a user's message without a visible character is told as: "text content blocks must contain non-whitespace"."""
@@ -92,7 +92,7 @@ def message_to_anthropic(message: HistoryMessage) -> Json:
         case AssistantMessage():
             blocks = laid_out(message, PROVIDER, _visible, _call)
             said = [block for block in blocks if block is not None]
-            return {"role": "assistant", "content": not_ending_with(_THOUGHTS, said)}
+            return {"role": "assistant", "content": not_ending_with(THOUGHTS, said)}
 
 
 def messages_to_anthropic(messages: Sequence[HistoryMessage]) -> Json:

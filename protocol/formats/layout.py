@@ -43,6 +43,11 @@ def laid_out(
     return blocks + [call(each) for each in open_.values()]
 
 
+def kind_of(piece: Opaque) -> str:
+    """The type of a block as it came, "" for one in our words."""
+    return _kind(piece.raw).type if piece.raw else ""
+
+
 def not_ending_with(kinds: Container[str], blocks: list[Any]) -> list[Any]:
     """`blocks` up to the last that is of no such type: providers refuse an answer that ends with its thoughts."""
     end = len(blocks)

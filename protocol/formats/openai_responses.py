@@ -33,7 +33,7 @@ from .reading import Json, object_text, read
 from .results import Part, heard_message, told_text
 from .shown import blob_at, heard_said, is_image, shown
 
-_THOUGHTS = frozenset({"reasoning"})
+THOUGHTS = frozenset({"reasoning"})
 """Such an item "was provided without its required following item" where an answer was cut off behind it."""
 _NO_FILES = ("image/", "audio/", "video/")
 _OFFICE = "application/vnd.openxmlformats-officedocument."
@@ -96,7 +96,7 @@ def items_to_openai_responses(message: HistoryMessage) -> list[Any]:
             return [_told(message)]
         case AssistantMessage():
             items = laid_out(message, PROVIDER, lambda text: _message("assistant", text), call_to_openai_responses)
-            return not_ending_with(_THOUGHTS, items) or [_message("assistant", "")]
+            return not_ending_with(THOUGHTS, items) or [_message("assistant", "")]
 
 
 def messages_from_openai_responses(items: Sequence[Json], names: Mapping[str, str] = {}) -> list[HistoryMessage]:

@@ -354,3 +354,37 @@ def test_who_did_not_think_before_a_call_does_not_have_to_after_it() -> None:
     assert "thinking" in asked(model, messages=[CALLED[-1]])
     adaptive = anthropic(NEW, base_url="http://one", settings={"reasoning_effort": "low"})
     assert "thinking" in asked(adaptive, messages=CALLED)
+
+
+@pytest.mark.parametrize("model", [OLD, "claude-haiku-4-5", NEW, "claude-opus-4-1-20250805"])
+def test_claude_takes_one_word_for_how_to_sample(model: str) -> None:
+    with pytest.raises(Misuse, match=f"{model} takes either temperature or top_p: leave out one of them"):
+        anthropic(model, base_url=ELSEWHERE, settings={"temperature": 0.5, "top_p": 0.9})
+
+
+@pytest.mark.parametrize("model", ["claude-3-5-haiku-latest", "claude-sonnet-4-20250514", "kimi"])
+def test_others_take_both(model: str) -> None:
+    both = settled(anthropic, model, temperature=0.5, top_p=0.9)
+    assert (both["temperature"], both["top_p"]) == (0.5, 0.9)
+
+
+@pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-fable-5", "claude-fable-5-1", "us.claude-mythos-5-2"])
+def test_a_model_that_can_not_but_think_is_not_asked_to_stop(model: str) -> None:
+    with pytest.raises(Misuse, match=f"{model} can't but think: leave out reasoning_effort, or make it 'low'"):
+        anthropic(model, base_url=ELSEWHERE, settings={"reasoning_effort": "none"})
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [("claude-sonnet-5-5", "between_tools"), ("claude-sonnet-5", "disabled"), ("claude-opus-5-20260701", "disabled")],
+)
+def test_how_thinking_is_switched_off(model: str, kind: str) -> None:
+    assert settled(anthropic, model, reasoning_effort="none")["thinking"] == {"type": kind}
+
+
+@pytest.mark.parametrize(("model", "forced"), [("claude-opus-5-5", False), ("claude-opus-5", True), ("kimi", True)])
+def test_who_lets_nobody_force_it_to_a_tool(model: str, *, forced: bool) -> None:
+    body = asked(anthropic(model, base_url=ELSEWHERE), [TOOL], tool_choice="required")
+    assert body.get("tool_choice") == ({"type": "any"} if forced else None)
+    none = asked(anthropic(model, base_url=ELSEWHERE), [TOOL], tool_choice="none")
+    assert none["tool_choice"] == {"type": "none"}

@@ -123,7 +123,7 @@ messages_ = st.lists(
 @given(messages=messages_, cuts=st.lists(st.integers(0, 12), max_size=4))
 def test_a_prefix_says_what_the_format_says(make: Any, messages: list[HistoryMessage], cuts: list[int]) -> None:
     model = make("m", base_url="http://127.0.0.1:9")
-    prefixes = Prefixes(model.translation())
+    prefixes = Prefixes(model.translation(model.own))
     for cut in [*cuts, len(messages), *cuts]:
         view = History(messages, min(cut, len(messages)))
         told = prefixes.told("c", view)

@@ -8,7 +8,7 @@ https://github.com/anthropics/claude-code/issues/8210 and /18947 (calls without 
 (server tools), https://github.com/pydantic/pydantic-ai/issues/2075 (no thinking block before a call),
 https://github.com/tailcallhq/forgecode/issues/2107 (a message that ends with thinking). Stricter than some models:
 names of 64 characters, no prefill at all, results in one message. Three settings are taken though the newest SDK has no
-words for them, because the newest models don't take them.
+words for them, because the newest models don't take them; and one of `thinking` that is in its beta types only.
 """
 
 import base64
@@ -24,6 +24,7 @@ from .words import Before, Json, listed, schema_objections
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 ID = re.compile(r"[a-zA-Z0-9_-]+")
 KEY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+TRIAL = "thinking-binding-controls-2026-08-01"
 MOST_MARKS = 4
 LEAST_BUDGET = 1024
 THINKING = ("thinking", "redacted_thinking")
@@ -48,6 +49,14 @@ def objections(body: Json, before: Before = None) -> Iterator[str]:
     yield from _of_loop(body, messages)
     if before is not None:
         yield from _of_memory(body, messages, before)
+
+
+def bare(body: Json) -> Json:
+    """`body` without what the types of the SDK have no words for."""
+    told = {name: body[name] for name in body if name not in {"temperature", "top_p", "top_k"}}
+    if isinstance(told.get("thinking"), dict):
+        told["thinking"] = {name: value for name, value in told["thinking"].items() if name != "block_binding"}
+    return told
 
 
 def blocks_of(content: Any) -> list[Json]:
@@ -319,6 +328,15 @@ def bound(body: Json, before: Before) -> Iterator[str]:
                         "a different conversation. Remove the block, or set "
                         '`thinking.block_binding.prefix_mismatch_behavior` to "drop_block".'
                     )
+
+
+def binding(body: Json, head: str, before: Before) -> Iterator[str]:
+    """The same, unless the request says that such thinking may be left out, by a word that is on trial."""
+    behavior = (body.get("thinking") or {}).get("block_binding")
+    if behavior is not None and f"anthropic-beta: {TRIAL}" not in head.lower():
+        yield "thinking.adaptive.block_binding: Extra inputs are not permitted"
+    if behavior != {"prefix_mismatch_behavior": "drop_block"}:
+        yield from bound(body, before)
 
 
 def _begins(body: Json, length: int | None = None) -> Any:

@@ -33,12 +33,12 @@ class Heard(NamedTuple):
 
 @asynccontextmanager
 async def speaking(
-    wire: str, *answers: Answer, model: str = "m", refused: bool = False, **options: Any
+    wire: str, *answers: Answer, model: str = "m", refused: bool = False, binding: bool = False, **options: Any
 ) -> AsyncIterator[tuple[Hosted, Provider]]:
     """A model and its provider, who answers so. At the end nothing was refused, and no task and no file is left."""
     tasks, files = _tasks(), _files()
     _speaking.append(wire)
-    provider = Provider(wire, *answers)
+    provider = Provider(wire, *answers, binding=binding)
     async with provider.serving() as base_url:
         options = {
             "retries": 0,

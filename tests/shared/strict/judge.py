@@ -28,11 +28,7 @@ class Rules(NamedTuple):
 RULES = {
     "openai": Rules(openai.objections, openai.bare),
     "openai_responses": Rules(openai_responses.objections),
-    # Newer models take no sampling parameters, so the newest SDK has no words for them; the older models do.
-    "anthropic": Rules(
-        anthropic.objections,
-        lambda body: {name: body[name] for name in body if name not in {"temperature", "top_p", "top_k"}},
-    ),
+    "anthropic": Rules(anthropic.objections, anthropic.bare),
 }
 
 

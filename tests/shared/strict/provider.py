@@ -15,6 +15,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.lowlevel import checkpoint
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from .anthropic import binding
 from .judge import objection
 from .said import Said
 from .spoken import WIRES, Wire, event
@@ -67,13 +68,16 @@ Answer = Said | Failing | Delivery | Raw | Silence
 
 
 class Provider:
-    """See the module. `bodies` are the requests, `heads` their heads, `refused` what was objected to them.
+    """See the module. With `binding` it asks of what stood before a thought what Anthropic's newest models ask.
+
+    `bodies` are the requests, `heads` their heads, `refused` what was objected to them.
 
     `asked` is set with the first request, `silent` once nothing more is said, `left` once a client has gone;
     `connections` counts those that came.
     """
 
-    def __init__(self, wire: str | Wire, *answers: Answer) -> None:
+    def __init__(self, wire: str | Wire, *answers: Answer, binding: bool = False) -> None:
+        self.binding = binding
         self.wire: Wire = WIRES[wire]() if isinstance(wire, str) else wire
         self.answers = list(answers)
         self.exchanges: list[Exchange] = []
@@ -134,6 +138,8 @@ class Provider:
         asked = head.split(" ", 2)[1].partition("?")[0]
         wrong = "" if asked == self.wire.path else f"Invalid URL ({asked})"
         wrong = wrong or objection(self.wire.name, body, self.exchanges)
+        if self.wire.name == "anthropic":
+            wrong = wrong or next(binding(body, head, self.exchanges if self.binding else ()), "")
         if wrong:
             self.refused.append(wrong)
             return Failing(400, "invalid_request_error", wrong)
