@@ -15,11 +15,12 @@ FENCE = "```"
 LONGEST = 40
 """Characters behind a fence; more are no language."""
 INDENT = " \t"
+DEEPEST = 100
+"""Blanks before a call or a fence on its line; a call has to show within as many that it is one."""
 
 _KEYS = ("name", "arguments", "parameters", "type", "id")
 _HEADS = tuple(f'{bracket}"{key}":' for bracket in ("{", "[{") for key in _KEYS)
 """How a call begins, without its blanks."""
-_LOOK = max(map(len, _HEADS))
 
 
 class Fenced(TextCalls):
@@ -40,6 +41,9 @@ class Fenced(TextCalls):
             self._begins = at > 0
             return text[at:] if at else ""
         bare = text.lstrip(INDENT)
+        if len(text) - len(bare) > DEEPEST:
+            self._begins = False
+            return text
         if not bare or (len(bare) < len(FENCE) and FENCE.startswith(bare)):
             self._held = text
             return ""
@@ -77,6 +81,9 @@ class Fenced(TextCalls):
             self._begins = at > 0
             return text[at:] if at else ""
         bare = text.lstrip(INDENT)
+        if len(text) - len(bare) > DEEPEST:
+            self._begins = False
+            return text
         if not bare or (len(bare) < len(FENCE) and FENCE.startswith(bare)):
             self._held = text
             return ""
@@ -89,10 +96,10 @@ class Fenced(TextCalls):
         """In a fence that may hold calls, between two of them."""
         text, self._held = self._held + rest, ""
         bare = text.lstrip(BLANK + ",")
-        if not bare or (len(bare) < len(FENCE) and FENCE.startswith(bare)):
-            self._held = text
-            return ""
         self._raw += text[: len(text) - len(bare)]
+        if not bare or (len(bare) < len(FENCE) and FENCE.startswith(bare)):
+            self._held = bare
+            return ""
         if bare.startswith(FENCE) and self._pending:
             self._tell()
             return bare[len(FENCE) :]
@@ -104,13 +111,13 @@ class Fenced(TextCalls):
         """Whether an object, or an array, begins as a call does."""
         text, self._held = self._held + rest, ""
         start = ""
-        for part in text.split(None, _LOOK):
+        for part in text[:DEEPEST].split():
             start += part
         if start.startswith(_HEADS):
             self._scan = Scan()
             self._state = self._value
             return text
-        if any(head.startswith(start) for head in _HEADS):
+        if len(text) < DEEPEST and any(head.startswith(start) for head in _HEADS):
             self._held = text
             self._state = self._look
             return ""

@@ -16,7 +16,10 @@ LONGEST = 300
 
 
 class Tagged(TextCalls):
-    """A mark, then calls as JSON: one, or an array of them; where `named`, the name may stand before its arguments."""
+    """A mark, then calls as JSON: one, or an array of them; where `named`, the name may stand before its arguments.
+
+    A malformed object is a call if it names a tool on offer; else somebody explains how calls are written.
+    """
 
     mark: str
     close = ""
@@ -92,7 +95,7 @@ class Tagged(TextCalls):
         return self._no_call(text)
 
     def _begin(self, rest: str) -> str:
-        self._scan = Scan(self.stop, quotes=self._quotes)
+        self._scan = Scan(self.stop if self._quotes else self.close[:1] or self.mark, quotes=self._quotes)
         self._state = self._value
         return rest
 
@@ -112,7 +115,7 @@ class Tagged(TextCalls):
         elif (calls := calls_in(text)) is not None:
             for call in calls:
                 self._call(*call)
-        elif (broken := broken_call(text, closed=closed)) is not None:
+        elif (broken := broken_call(text, closed=closed)) is not None and broken.name in self._offered:
             self._call(*broken)
         else:
             self._say(text if self._told else self.mark + self._raw + text)
@@ -122,20 +125,22 @@ class Tagged(TextCalls):
 
     def _after(self, rest: str) -> str:
         """After a call: the mark that closes it, or another call without one; else it is text again."""
-        text = self._held + rest
+        text, self._held = self._held + rest, ""
         bare = text.lstrip(BLANK)
+        self._say(text[: len(text) - len(bare)])
+        if not bare:
+            return ""
         if self.close and bare.startswith(self.close):
-            self._held = ""
+            self._gap = ""
             self._state = self._text
             return bare[len(self.close) :]
         if self.close and self.close.startswith(bare):
-            self._held = text
+            self._held = bare
             return ""
-        self._held = ""
         if self.close and bare[0] == "{":
             return self._begin(bare)
         self._state = self._text
-        return text
+        return bare
 
     def _no_call(self, rest: str) -> str:
         """What came after the mark is no call: the mark is text, and the rest is looked at anew."""

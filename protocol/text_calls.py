@@ -65,10 +65,10 @@ class TextCalls:
         if not text:
             return
         if self._gap is not None:
-            self._gap += text
-            if not self._gap.strip(BLANK):
+            if not text.strip(BLANK):
+                self._gap += text
                 return
-            text, self._gap = self._gap, None
+            text, self._gap = self._gap + text, None
         if self._heard and isinstance(last := self._heard[-1], str):
             self._heard[-1] = last + text
         else:
@@ -82,7 +82,8 @@ class TextCalls:
 class Scan:
     """Finds the end of a JSON object or array that comes in pieces.
 
-    `stop` is a character that can't stand in one. Without `quotes` they are passed over, where they can't be trusted.
+    `stop` is what can't stand in one outside of quotes; more than a character of it has to come in one piece. Without
+    `quotes` they are passed over, where they can't be trusted.
     """
 
     __slots__ = ("_depth", "_escaped", "_pieces", "_quoted", "_tokens")
@@ -91,7 +92,7 @@ class Scan:
         self._depth = 0
         self._quoted = False
         self._escaped = False
-        self._tokens = re.compile(rf'["\\{{}}\[\]{stop}]' if quotes else rf"[{{}}\[\]{stop}]")
+        self._tokens = re.compile((f"{re.escape(stop)}|" if stop else "") + (r'["\\{}\[\]]' if quotes else r"[{}\[\]]"))
         self._pieces: list[str] = []
 
     @property
@@ -116,7 +117,7 @@ class Scan:
             elif mark == '"':
                 self._quoted = not self._quoted
             elif not self._quoted and self._ends(mark):
-                at -= mark not in "}]"
+                at -= 0 if mark in "}]" else len(mark)
                 self._pieces.append(piece[:at])
                 return at
         self._pieces.append(piece)

@@ -1,6 +1,7 @@
 """Calls written as text: what is a call in each notation, what is text, and that cutting changes nothing."""
 
 import json
+import time
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,60 @@ def test_what_was_written_is_heard(notation: str, calls: list[tuple[str, Any]], 
     text = WAYS[notation]([{"name": name, "arguments": given} for name, given in calls])
     said = heard(notation, *cut(text, places))
     assert [(each[0], json.loads(each[1])) for each in said] == calls
+
+
+HOSTILE = [
+    ("mistral", "[TOOL_CALLS]{", None),
+    ("mistral", '[TOOL_CALLS]a{"x', None),
+    ("mistral", '[TOOL_CALLS][{"', 4),
+    ("hermes", '<tool_call>{"', None),
+    ("hermes", '<tool_call>{"name":"search","arguments":{"x":"}', 4),
+    ("hermes", '<tool_call>{"name":"search","arguments":{}} ', 1),
+    *(("json", text, 4) for text in ('{"name":', "```json\n", '```\n{"name":"search"}\n')),
+]
+BLANKS = [
+    ("hermes", '<tool_call>{"name":"search","arguments":{}}'),
+    ("mistral", '[TOOL_CALLS][{"name":"search"}'),
+    ("json", ""),
+    ("json", "{"),
+    ("json", "```\n"),
+    ("json", '```\n{"name":"search"}'),
+]
+
+
+@pytest.mark.parametrize(
+    ("notation", "text", "length"),
+    [
+        *((notation, part * (60_000 // len(part)), length) for notation, part, length in HOSTILE),
+        *((notation, begun + " " * 60_000, 2) for notation, begun in BLANKS),
+    ],
+)
+def test_hostile_text_takes_no_longer_than_its_length(notation: str, text: str, length: int | None) -> None:
+    """What takes the square of it took 2 to 20 seconds here."""
+    length = length or len(text)
+    began = time.process_time()
+    heard(notation, *(text[at : at + length] for at in range(0, len(text), length)))
+    assert time.process_time() - began < 1
+
+
+def test_a_call_far_from_the_beginning_of_its_line_is_text() -> None:
+    text = " " * 200 + '{"name": "search", "arguments": {}}'
+    assert heard("json", text) == heard("json", *text) == [text]
+    text = "{" + " " * 200 + '"name": "search", "arguments": {}}'
+    assert heard("json", text) == heard("json", *text) == [text]
+
+
+@pytest.mark.parametrize("notation", ["hermes", "mistral"])
+def test_who_explains_the_notation_calls_nothing(notation: str) -> None:
+    text = (
+        '<tool_call>{"name": "tool", "arguments": {...}}</tool_call>, [TOOL_CALLS]{"name": "tool", "arguments": {...}}.'
+    )
+    assert heard(notation, text) == [text]
+
+
+def test_what_follows_a_call_and_is_none_is_text_with_its_blanks() -> None:
+    text = '<tool_call>{"name": "search", "arguments": {}}'
+    assert heard("hermes", f'{text}  \n{{"a": 1}}') == [("search", "{}"), '  \n{"a": 1}']
 
 
 def outputs() -> list[str]:
