@@ -39,7 +39,7 @@ class Parsed:
     A call is told, and may start, as soon as its last brace is there; no text is held back but what may begin one. The
     ids are made up. Calls that the server understands by itself go on as they are. Only text is changed: the history
     goes to the model as always, with the calls as calls and their results as `tool` messages, which its server's chat
-    template writes as the model has learned them. A request without tools is not looked at.
+    template writes as the model has learned them. Where there are no tools, or none is to be called, nothing is read.
     """
 
     def __init__(self, model: Model, notation: str) -> None:
@@ -55,7 +55,7 @@ class Parsed:
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Answer `request`."""
         reply = await self.inner.complete(request)
-        if not request.tools or not reply.text:
+        if not reply.text or not reads(request):
             return reply
         reading = Reading(self.reader(request))
         reading.hear(reply.text)
@@ -85,7 +85,12 @@ class Parsed:
     def _stream(self, request: ModelRequest) -> AbstractAsyncContextManager[AsyncIterator[ModelEvent]]:
         """The events of the answer to `request`."""
         inner = self._hear(request)
-        return Read(inner, self.reader(request)) if request.tools else inner
+        return Read(inner, self.reader(request)) if reads(request) else inner
+
+
+def reads(request: ModelRequest) -> bool:
+    """Whether there may be calls in the answer."""
+    return bool(request.tools) and request.tool_choice != "none"
 
 
 class Reading:

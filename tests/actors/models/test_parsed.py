@@ -112,6 +112,13 @@ async def test_without_tools_nothing_is_looked_for() -> None:
     assert (await heard(model, request))[-1] == ModelReply(ADD)
 
 
+async def test_who_is_to_call_nothing_calls_nothing() -> None:
+    request = ModelRequest(REQUEST.messages, REQUEST.tools, tool_choice="none")
+    model = Parsed(scripted([ADD, ADD]), "hermes")
+    assert (await model.complete(request)).text == ADD
+    assert not [event for event in await heard(model, request) if isinstance(event, CallSpoken)]
+
+
 async def test_blocks_that_stand_for_text_go_where_it_is_another() -> None:
     blocks = (Opaque("p", "{}"), Opaque("p", "{}", text=3))
     model = Parsed(scripted([ModelReply(ADD, opaque=blocks), ModelReply("abc", opaque=blocks)]), "hermes")
