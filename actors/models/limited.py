@@ -1,10 +1,10 @@
 """A model that is asked no more often than a limiter allows."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 from msgspec.structs import replace
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ...protocol.history import AssistantMessage, HistoryMessage, ToolMessage
 from ...protocol.tools import encode_json
 from .contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
-from .hearing import close, failure_from, left_of, name_of, prepare, usage_in
+from .hearing import check_settings, close, failure_from, left_of, name_of, prepare, usage_in
 from .limiter import Limiter
 
 CHARACTERS = 4
@@ -55,6 +55,10 @@ class Limited:
             raise
         visit.answered(reply)
         return reply
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raises Misuse for settings that the model can't have."""
+        check_settings((self.inner,), settings)
 
     async def aclose(self) -> None:
         """Close the model inside."""

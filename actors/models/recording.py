@@ -3,11 +3,11 @@
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio.to_thread
 from msgspec import Raw
@@ -17,7 +17,7 @@ from ...protocol.failures import Failure, ToolwireError, failed
 from ...protocol.history import History, HistoryMessage
 from ...protocol.tools import ToolSpec, encode_json
 from .contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
-from .hearing import close, failure_from, name_of, prepare
+from .hearing import check_settings, close, failure_from, name_of, prepare
 from .recorded import Exchange, Told, digest, line_of
 
 CONVERSATIONS = 1_024
@@ -29,9 +29,9 @@ LEFT = failed("cancelled", "the request was left before its end")
 class Recording:
     """Writes what `model` is asked and answers to the file `path`, a line of JSON each, see `Exchange`.
 
-    All content is in it, secrets of the conversation too; the file can be read by its owner alone. A line is written in
-    a thread once the answer has ended, before its end is told; that of a request which was cancelled with the next one,
-    or by `aclose`. What can't be written raises ToolwireError, `storage_failed`.
+    All content is in it, secrets of the conversation too; a new file can be read by its owner alone, one that is there
+    is added to. A line is written in a thread once the answer has ended, before its end is told; that of a request
+    which was cancelled with the next one, or by `aclose`. What can't be written raises ToolwireError, `storage_failed`.
     """
 
     def __init__(self, model: Model, path: str | os.PathLike[str]) -> None:
@@ -39,6 +39,7 @@ class Recording:
         self.path = Path(path)
         self._lines: deque[bytes] = deque()
         self._lock = threading.Lock()
+        self._at_line = False
         self._known: OrderedDict[str, History] = OrderedDict()
         self._offered: tuple[Sequence[ToolSpec], dict[str, str]] = ((), {})
         if isinstance(model, StreamingModel):
@@ -64,6 +65,10 @@ class Recording:
         self.ended(replace(asked, reply=reply))
         await self.written()
         return reply
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raises Misuse for settings that the model can't have."""
+        check_settings((self.inner,), settings)
 
     async def aclose(self) -> None:
         """Write what is left, and close the model inside."""
@@ -130,12 +135,24 @@ class Recording:
             lines = b"".join(self._lines.popleft() for _ in range(len(self._lines)))
             if not lines:
                 return
-            file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             try:
+                if not self._at_line and _is_torn(file):
+                    lines = b"\n" + lines
+                self._at_line = False
                 while lines:
                     lines = lines[os.write(file, lines) :]
+                self._at_line = True
             finally:
                 os.close(file)
+
+
+def _is_torn(file: int) -> bool:
+    """Whether it ends inside of a line: who wrote that was killed, or the disk was full."""
+    if not os.fstat(file).st_size:
+        return False
+    os.lseek(file, -1, os.SEEK_END)
+    return os.read(file, 1) != b"\n"
 
 
 class RecordedStream:

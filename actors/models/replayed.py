@@ -18,14 +18,16 @@ from .recorded import Exchange, read
 
 SHOWN = 300
 """Characters of a message in a failure."""
+TORN = "Input data was truncated"
+"""What msgspec says of JSON that ends too early."""
 
 
 class Replayed:
     """Answers as the recording `path` has it, conversation by conversation, each in its order.
 
     A request must have as many messages as the recorded one, and the same last one; `strict=False` takes any. What
-    else differs is not looked at. `requests` holds what it was asked. The file is read when this is made. Raises Misuse
-    if it is no recording.
+    else differs is not looked at. `requests` holds what it was asked. The file is read when this is made; a line that
+    its writer did not come to end, as it was killed, is passed over. Raises Misuse if it is no recording.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, strict: bool = True) -> None:
@@ -62,7 +64,8 @@ class Replayed:
         if not group:
             raise ToolwireError(failed("model_failed", f"{self.path.name} holds no further request of a conversation"))
         if self.strict and (wrong := difference(request, group[0])):
-            raise ToolwireError(failed("model_failed", f"{self.path.name} was recorded for another request: {wrong}"))
+            said = f"{self.path.name} was recorded for another request: {wrong}; record it anew, or take strict=False"
+            raise ToolwireError(failed("model_failed", said))
         return group.popleft()
 
     def _begun(self, request: ModelRequest) -> deque[Exchange]:
@@ -121,6 +124,8 @@ def exchanges(path: Path) -> list[Exchange]:
         try:
             found.append(read(line))
         except msgspec.MsgspecError as error:
+            if str(error) == TORN:
+                continue
             raise Misuse(failed("invalid_call", f"line {number} of {path} is no recorded request: {error}")) from error
     return found
 
@@ -138,7 +143,17 @@ def difference(request: ModelRequest, exchange: Exchange) -> str:
     if not exchange.messages:
         return ""
     now, before = written(request.messages[-1]), written(exchange.messages[-1])
-    return "" if now == before else f"its last message is {now:.{SHOWN}}, the recorded one was {before:.{SHOWN}}"
+    if now == before:
+        return ""
+    return f"its last message is {around(now, before)}, the recorded one was {around(before, now)}"
+
+
+def around(text: str, other: str) -> str:
+    """`text` where it begins to differ from `other`."""
+    pairs = enumerate(zip(text, other, strict=False))
+    at = next((n for n, (one, another) in pairs if one != another), len(other))
+    first = max(0, at - SHOWN // 2)
+    return f"{'…' if first else ''}{text[first : first + SHOWN]}{'…' if first + SHOWN < len(text) else ''}"
 
 
 def written(message: HistoryMessage) -> str:

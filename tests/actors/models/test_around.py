@@ -1,5 +1,6 @@
 """What stands around models as programs write it: with names, which are made late, and what is refused."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,18 @@ from toolwire.actors.models.contract import StreamingModel
 from toolwire.actors.models.named import Named
 from toolwire.actors.models.retrying import Retrying
 from toolwire.actors.models.scripted import scripted
-from toolwire.models import ModelReply, ModelRequest, anthropic, fallback, openai, openai_responses, parsed, retrying
+from toolwire.models import (
+    ModelReply,
+    ModelRequest,
+    anthropic,
+    fallback,
+    limited,
+    openai,
+    openai_responses,
+    parsed,
+    record,
+    retrying,
+)
 from toolwire.protocol.failures import Failure, Misuse, ToolwireError
 
 pytestmark = pytest.mark.anyio
@@ -23,6 +35,23 @@ async def test_they_stand_in_each_other() -> None:
     async with Runtime() as runtime:
         chat = await runtime.converse(Agent("a", model=model))
         assert (await chat.say("Hello")).text == "well"
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+async def test_settings_are_looked_at_through_all_of_them(tmp_path: Path, *, backwards: bool) -> None:
+    around: list[Any] = [
+        lambda model: record(model, tmp_path / "a.jsonl"),
+        lambda model: parsed(model, "hermes"),
+        lambda model: limited(model, concurrent=1),
+        lambda model: fallback(model, scripted([])),
+        retrying,
+    ]
+    model: Any = openai("m", api_key="k", base_url="http://127.0.0.1:1")
+    for each in around[::-1] if backwards else around:
+        model = each(model)
+    async with Runtime() as runtime:
+        with pytest.raises(Misuse, match="temperature"):
+            await runtime.converse(Agent("a", model=model, settings={"temperature": "hot"}))
 
 
 async def test_a_missing_key_is_told_when_somebody_converses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,3 +141,25 @@ async def test_what_can_not_be_written_or_read_is_said(tmp_path: Path) -> None:
         replayed(tmp_path / "other.jsonl")
     model = record(scripted([]), tmp_path / "r")
     assert repr(model) == f"<Recording <Scripted [steps: 0 | spoken: 0]> to {tmp_path / 'r'}>"
+
+
+async def test_a_writer_that_was_killed_leaves_a_recording(tmp_path: Path) -> None:
+    """However much of its last line came to the disk, and whoever goes on writing."""
+    path = tmp_path / "torn.jsonl"
+    await record(scripted(["one ä"]), path).complete(REQUEST)
+    whole = path.read_bytes()
+    for length in range(1, len(whole)):
+        path.write_bytes(whole + whole[:length])
+        said = scripted(path)
+        assert (await said.complete(REQUEST)).text == "one ä"
+        if length % 40 == 0:
+            await record(scripted(["two"]), path).complete(REQUEST)
+            said = replayed(path)
+            assert [(await said.complete(REQUEST)).text for _ in range(2)] == ["one ä", "two"]
+
+
+async def test_a_long_message_is_shown_where_it_differs(tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    await record(scripted(["a"]), path).complete(ModelRequest([UserMessage("x" * 900 + " at 10:15")]))
+    with pytest.raises(ToolwireError, match=r"at 10:16.*, the recorded one was .*at 10:15.*strict=False"):
+        await replayed(path).complete(ModelRequest([UserMessage("x" * 900 + " at 10:16")]))
