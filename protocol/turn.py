@@ -357,8 +357,8 @@ class Turn(Asking):
         return self._complete()
 
     def _fail(self, heard: Failure) -> Command:
-        if not self.rounds and heard.code == "too_large":
-            self._unsay()  # no later turn could go on from it
+        if not self.rounds and not self.told and heard.code == "too_large":
+            self._unsay()  # no later turn could go on from it; the model's answer to it may be too large, too
         return self.end(ENDED_BY.get(heard.code, "failed"), failure=heard)
 
 

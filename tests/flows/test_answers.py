@@ -1,6 +1,7 @@
 """Answers of a type, and what users show: whole turns on every bus."""
 
 import json
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import anyio
@@ -362,4 +363,18 @@ async def test_a_url_that_strangers_may_have_written_is_not_handed_on(bus: Any, 
         for history in (chat.history(), History(list(model.requests[1].messages))):
             told = [json.dumps(history.to_anthropic()), json.dumps(history.to_openai_responses())]
             assert all(("evil.example" in each, "left_out" in each) == (True, untrusted) for each in told)
+        assert valid(chat, model)
+
+
+@pytest.mark.parametrize("followed", [True, False])
+async def test_an_answer_that_the_bus_does_not_carry_leaves_a_history(bus: Any, valid: Any, followed: Any) -> None:
+    model = scripted(["It is " + "x" * 2_000_000, "fine"])
+    async with bus.open() as runtime:
+        chat = await runtime.converse(model=model)
+        async with chat.stream("go") if followed else nullcontext(None) as events:
+            reply = await chat.say("go") if events is None else [event async for event in events][-1].reply
+        assert reply.ended == ("failed" if bus.name == "every-hop" else "answered")
+        assert shape(chat) in ({"UA"} if followed or reply.failure is None else {""})
+        assert not any(objection_to(wire, list(chat.history())) for wire in FORMATS)
+        assert (await chat.say("go on")).text == "fine"
         assert valid(chat, model)
