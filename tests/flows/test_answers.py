@@ -11,7 +11,7 @@ import pytest
 
 from strict.asking import speaking
 from strict.judge import FORMATS, objection_to
-from strict.said import said, text
+from strict.said import call, said, text, thought
 from toolwire import (
     Agent,
     AssistantMessage,
@@ -378,3 +378,25 @@ async def test_an_answer_that_the_bus_does_not_carry_leaves_a_history(bus: Any, 
         assert not any(objection_to(wire, list(chat.history())) for wire in FORMATS)
         assert (await chat.say("go on")).text == "fine"
         assert valid(chat, model)
+
+
+@pytest.mark.usefixtures("few_authorities")
+@pytest.mark.parametrize("followed", [True, False])
+@pytest.mark.parametrize("wire", FORMATS)
+async def test_a_model_that_thinks_and_calls_is_corrected_in_between(wire: str, followed: Any) -> None:
+    answers = [
+        said(thought("first"), text("let me look"), call("look")),
+        said(thought("then"), text(WRONG)),
+        said(thought("once more"), call("look")),
+        said(thought("nothing to say"), text("")),
+        said(thought("now"), text(RIGHT)),
+        said(text("fine")),
+    ]
+    async with speaking(wire, *answers) as (model, _provider), Runtime() as runtime:
+        chat = await runtime.converse(model=model, tools=[look], output=Trip)
+        async with chat.stream("go") if followed else nullcontext(None) as events:
+            reply = await chat.say("go") if events is None else [event async for event in events][-1].reply
+        assert (reply.ended, reply.output, reply.text, reply.rounds) == ("answered", Trip("Rome", 2), RIGHT, 5)
+        assert (await chat.say("and then?", output=str)).output == "fine"
+        assert shape(chat) == "UATAUATAUAUA"
+        assert not any(objection_to(each, list(chat.history())) for each in FORMATS)
