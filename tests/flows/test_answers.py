@@ -1,7 +1,6 @@
 """Answers of a type, and what users show: whole turns on every bus."""
 
 import json
-from contextlib import nullcontext
 from typing import Any, Literal
 
 import anyio
@@ -67,6 +66,16 @@ async def look() -> str:
 def shape(chat: Chat) -> str:
     """Who said something, in order."""
     return "".join(type(message).__name__[0] for message in chat.history())
+
+
+async def replied(chat: Chat, *, followed: bool) -> Reply:
+    """The reply to "go", said or followed."""
+    if not followed:
+        return await chat.say("go")
+    async with chat.stream("go") as events:
+        last = [event async for event in events][-1]
+    assert isinstance(last, TurnFinished)
+    return last.reply
 
 
 async def test_an_answer_is_of_the_type_that_was_asked_for(bus: Any, valid: Any) -> None:
@@ -371,8 +380,7 @@ async def test_an_answer_that_the_bus_does_not_carry_leaves_a_history(bus: Any, 
     model = scripted(["It is " + "x" * 2_000_000, "fine"])
     async with bus.open() as runtime:
         chat = await runtime.converse(model=model)
-        async with chat.stream("go") if followed else nullcontext(None) as events:
-            reply = await chat.say("go") if events is None else [event async for event in events][-1].reply
+        reply = await replied(chat, followed=followed)
         assert reply.ended == ("failed" if bus.name == "every-hop" else "answered")
         assert shape(chat) in ({"UA"} if followed or reply.failure is None else {""})
         assert not any(objection_to(wire, list(chat.history())) for wire in FORMATS)
@@ -394,8 +402,7 @@ async def test_a_model_that_thinks_and_calls_is_corrected_in_between(wire: str, 
     ]
     async with speaking(wire, *answers) as (model, _provider), Runtime() as runtime:
         chat = await runtime.converse(model=model, tools=[look], output=Trip)
-        async with chat.stream("go") if followed else nullcontext(None) as events:
-            reply = await chat.say("go") if events is None else [event async for event in events][-1].reply
+        reply = await replied(chat, followed=followed)
         assert (reply.ended, reply.output, reply.text, reply.rounds) == ("answered", Trip("Rome", 2), RIGHT, 5)
         assert (await chat.say("and then?", output=str)).output == "fine"
         assert shape(chat) == "UATAUATAUAUA"
