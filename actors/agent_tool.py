@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
+from msgspec.structs import replace
 
 from ..protocol.events import Pending, Reply
 from ..protocol.failures import CallFailed, Failure, ToolwireError, failed
@@ -23,8 +24,11 @@ HOPS = 3
 """Requests from one agent to the next: to its conversation, to the executor, to the tool."""
 
 
-def agent_tool(agent: Agent, converse: Open) -> Tool[Any]:
-    """`agent` as a tool that other agents may call. Its result is what it answers: text, or its `output`."""
+def agent_tool(agent: Agent, converse: Open, *, priced: bool = True) -> Tool[Any]:
+    """`agent` as a tool that other agents may call. Its result is what it answers: text, or its `output`.
+
+    `priced`: where it is served there are prices. Without them nobody knows what it costs.
+    """
 
     async def ask(message: str, context: Context) -> Any:
         if context.depth > DEEPEST * HOPS:
@@ -40,7 +44,8 @@ def agent_tool(agent: Agent, converse: Open) -> Tool[Any]:
             with anyio.move_on_after(CLOSING, shield=True):  # left by a cancellation, it has to be closed all the same
                 await chat.close()
         context.tainted = any(result.tainted for result in reply.calls)
-        context.used(reply.usage)
+        used = reply.usage
+        context.used(used if priced else replace(used, unpriced=used.unpriced + reply.rounds))
         if reply.ended == "paused":
             raise CallFailed(failed("failed", unconfirmed(agent.name, reply.pending), "maybe"))
         if not answered:

@@ -293,7 +293,7 @@ class Conversations:
             return thing
         known = self._agents.get(id(thing))
         if known is None:
-            known = self._agents[id(thing)] = (thing, agent_tool(thing, self.open))
+            known = self._agents[id(thing)] = (thing, agent_tool(thing, self.open, priced=self.prices is not None))
         return known[1]
 
     async def close(self) -> None:

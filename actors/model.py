@@ -117,7 +117,7 @@ class ModelActor(Actor):
         except Exception as error:
             said = f"Runtime(prices=…) raised {shown(error)} for the model {name[:100]!r}"
             raise ToolwireError(failed("failed", said, by="prices")) from error
-        usage = reply.usage if cost is None else replace(reply.usage, cost=cost)
+        usage = replace(reply.usage, unpriced=1) if cost is None else replace(reply.usage, cost=cost)
         return Completed(reply.text, reply.calls, usage, reply.finish, reply.opaque, name, cost is not None)
 
     def unsaid(self, error: Exception) -> Failure:

@@ -89,3 +89,9 @@ def unpriced(model: str, usage: Usage) -> Failure:
     else:
         said = f"the model {model[:100]!r} does not say how many tokens it has used"
     return failed("limit_reached", f"a limit of cost can't be kept: {said}", by="cost")
+
+
+def unpriced_call() -> Failure:
+    """Why it can't be kept, after a call that asked a model on its own whose cost is not known."""
+    said = "an agent that was called has asked a model without a price; Runtime(prices=…) has to know it there, too"
+    return failed("limit_reached", f"a limit of cost can't be kept: {said}", by="cost")

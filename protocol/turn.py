@@ -37,7 +37,7 @@ from .messages import (
 )
 from .offer import Offer
 from .output import Wanted
-from .prices import unpriced
+from .prices import unpriced, unpriced_call
 from .questions import Questions, left, question
 from .repeats import Repeats
 from .response import Response
@@ -279,8 +279,8 @@ class Turn(Asking):
 
     def _over(self, heard: Completed) -> Over | None:
         """How the turn ends after what was heard, if it may go no further."""
-        if self.offer.metered and "cost" in self.offer.limits and not heard.priced:
-            return "failed", unpriced(heard.model, heard.usage)
+        if self.offer.metered and "cost" in self.offer.limits and (self.usage.unpriced or not heard.priced):
+            return "failed", unpriced_call() if heard.priced else unpriced(heard.model, heard.usage)
         spent = self.offer.spent(self.rounds, self.called, self.usage)
         return None if spent is None else (spent, None)
 

@@ -1,5 +1,6 @@
 """An agent as a tool of another: its own conversation, the caller's time, and no endless nesting."""
 
+from secrets import token_hex
 from typing import Any
 
 import anyio
@@ -140,13 +141,34 @@ async def test_what_it_used_counts_for_the_limits_of_whoever_asked() -> None:
             assert (reply.ended, reply.rounds, [result.ok for result in reply.calls]) == (ended, 2, [True, False])
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("then", [ModelReply("4", usage=USED, model="m"), None])
+async def test_a_limit_of_cost_is_not_kept_by_what_nobody_knows_the_price_of(
+    then: ModelReply | None, *, elsewhere: bool
+) -> None:
+    """An agent whose model has no price, or which is served where there are no prices, is not for nothing."""
+    url = f"memory://{token_hex(4)}"
+    helper = Agent("helper", scripted([ModelReply("x", usage=USED, model="m" if elsewhere else "free")]), tools=[])
+    async with Runtime(url, prices={"m": Price(1, 1)}) as runtime, Runtime(url) as other:
+        await (other if elsewhere else runtime).serve(helper)
+        await runtime.discover()
+        model = scripted([asking("helper", 1), then or asking("helper", 2)])
+        reply = await (await runtime.converse(model=model, tools=["*"], limits={"cost": 1.0})).say("go")
+        assert reply.ended == "failed"
+        assert reply.failure is not None
+        assert (reply.failure.code, reply.failure.details) == ("limit_reached", {"by": "cost"})
+        assert "an agent that was called has asked a model without a price" in reply.failure.message
+        assert reply.usage.unpriced == 1
+        assert [result.ok for result in reply.calls] == ([True] if then else [True, False])
+
+
 async def test_what_it_used_is_told_though_it_did_not_answer() -> None:
     helper = Agent("helper", scripted([asking("nowhere", 1)] * 9), tools=[], limits={"rounds": 2})
     async with Runtime() as runtime:
         await runtime.serve(helper)
         result = await runtime.call("helper", {"message": "?"})
         assert not result.ok
-        assert result.usage == Usage(200, 20)
+        assert result.usage == Usage(200, 20, unpriced=2)
 
 
 async def test_a_tool_that_asks_a_model_by_itself_says_what_it_used() -> None:
