@@ -186,5 +186,8 @@ class History(Spoken, Sequence[HistoryMessage]):
 
     __hash__ = None  # type: ignore[assignment]  # equal to lists, which have no hash either
 
+    def __reduce__(self) -> tuple[type["History"], tuple[list[HistoryMessage]]]:
+        return History, (self[:],)  # what came later is nobody's who got this
+
     def __repr__(self) -> str:
         return f"<History {self._length} messages>"

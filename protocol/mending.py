@@ -42,7 +42,7 @@ def mended(messages: Sequence[HistoryMessage], code: str = "cancelled") -> Seque
     """
     results = _results(messages)
     ids = {call.id for message in messages if isinstance(message, AssistantMessage) for call in message.calls}
-    used: set[str] = set()
+    used: dict[str, int] = {}
     items: set[tuple[str, str]] = set()
     system: list[HistoryMessage] = []
     made: list[HistoryMessage] = []
@@ -101,13 +101,13 @@ def _results(messages: Sequence[HistoryMessage]) -> dict[int, Results]:
     return results
 
 
-def _told_apart(message: AssistantMessage, used: set[str], ids: Container[str]) -> AssistantMessage:
-    """`message` with ids for its calls that no call before them has."""
+def _told_apart(message: AssistantMessage, used: dict[str, int], ids: Container[str]) -> AssistantMessage:
+    """`message` with ids for its calls that no call before them has. `used` says how often each was given so far."""
     calls: list[ToolCall] = []
     new: dict[str, deque[str]] = {}
     for call in message.calls:
         id_ = call.id if call.id and call.id not in used else _free(call.id, used, ids)
-        used.add(id_)
+        used.setdefault(id_, 1)
         new.setdefault(call.id, deque()).append(id_)
         calls.append(call if id_ == call.id else replace(call, id=id_))
     if all(map(is_, calls, message.calls)):
@@ -150,10 +150,11 @@ def _following(piece: Opaque, new: dict[str, deque[str]]) -> Opaque:
     return piece if id_ == piece.call else Opaque(piece.provider, call=id_)
 
 
-def _free(id_: str, used: Container[str], ids: Container[str]) -> str:
-    number = 2 if id_ else 1
+def _free(id_: str, used: dict[str, int], ids: Container[str]) -> str:
+    number = used.get(id_, 0) + 1
     while (free := f"{id_ or 'call'}_{number}") in used or free in ids:
         number += 1
+    used[id_] = number  # of thousands with one id the next need not count from the start
     return free
 
 

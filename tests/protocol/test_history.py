@@ -1,6 +1,8 @@
 """The history as a snapshot of a list that grows, and what a model is told of a call's end."""
 
+import copy
 import json
+import pickle
 
 import msgspec
 import pytest
@@ -28,6 +30,15 @@ MESSAGES: list[HistoryMessage] = [
     ToolMessage("1", "t", "42"),
     AssistantMessage("42"),
 ]
+
+
+def test_a_snapshot_that_is_copied_or_pickled_holds_nothing_of_what_came_later() -> None:
+    history = History([*MESSAGES, UserMessage("a secret of later")], len(MESSAGES))
+    pickled = pickle.dumps(history)
+    assert b"later" not in pickled
+    for again in (pickle.loads(pickled), copy.copy(history), copy.deepcopy(history)):  # noqa: S301 - our own
+        assert isinstance(again, History)
+        assert again == history == MESSAGES
 
 
 @given(st.lists(st.text()), st.integers(0, 10), st.integers(-12, 12), st.slices(12))
