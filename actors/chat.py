@@ -1,14 +1,15 @@
 """A conversation as the application holds it: say something, or follow a turn while it runs."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal, TypeVar, overload
 
 from ..protocol.blob import Blob
 from ..protocol.envelope import NO_BYTES
 from ..protocol.events import Pending, Reply
-from ..protocol.failures import Misuse, failed
+from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.history import History, HistoryMessage
-from ..protocol.messages import Answer, Decision, Interrupt, Resume, Rewind, Say
+from ..protocol.messages import Answer, Decision, Interrupt, Remember, Resume, Rewind, Say
 from ..protocol.options import is_count
 from ..protocol.output import Output, output_of
 from ..protocol.said import meant
@@ -176,6 +177,9 @@ class Chat:
         """Forget the conversation. A turn that runs goes on to its end."""
         if self._close is not None:
             await self._close()
+            return
+        with suppress(ToolwireError):  # a model that can't be told now forgets it in time
+            await self._context().ask(self._conversation.leave(self.id), Remember(self.id, 0, ()))
 
 
 def counted(what: str, messages: int) -> int:

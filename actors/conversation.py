@@ -81,11 +81,11 @@ class Conversation(Actor):
         "_room",
         "_running",
         "_turn",
-        "_turns",
         "agent",
         "caller",
         "memory",
         "output",
+        "turns",
     )
 
     def __init__(
@@ -130,13 +130,13 @@ class Conversation(Actor):
         self._name = name
         self.caller = caller
         self._room = room  # bytes of results that a reply may hold: None where it never travels
-        self._turns = count(1)
         self._turn: Turn | None = None  # that runs, or is paused
         self._last: TurnEnded | None = None  # how the turn that was resumed last has ended
         self._running: Running | None = None
         self._queueing = Queueing(when_busy) if when_busy != "queue" else None
         self._next: Conversation | None = None
         self.memory = memory
+        self.turns = count(1)
 
     def expect(self, output: Output) -> None:
         """Answers may be asked for by the schema of `output`: then they are to be of its type as well."""
@@ -224,7 +224,7 @@ class Conversation(Actor):
             self._left()
         if self._next is not None:
             self._become(self._next)
-        name = f"{self._offer.conversation}.{next(self._turns)}"
+        name = f"{self._offer.conversation}.{next(self.turns)}"
         streamed = message.events and self._offer.eager != "off"
         turn = self._turn = (StreamedTurn if streamed else Turn)(self._offer, events=message.events, name=name)
         return turn
@@ -238,6 +238,11 @@ class Conversation(Actor):
         """Whether the next turn is this agent's."""
         mine = self.agent if self._next is None else self._next.agent
         return mine is agent or mine == agent
+
+    def leave(self, nameless: str) -> str | Door:
+        """Give the name to whoever opens it next; a turn that runs goes on nameless. Returns the model."""
+        self._offer.conversation = nameless
+        return self._asks[Complete]
 
     def _become(self, other: "Conversation") -> None:
         before, memory = self._offer, self.memory

@@ -15,7 +15,7 @@ from msgspec import Raw
 from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.history import HistoryMessage
 from ..protocol.limits import DEFAULT_LIMITS, Limits
-from ..protocol.messages import Greet, SelectTools
+from ..protocol.messages import Greet, Remember, SelectTools
 from ..protocol.output import RETRIES, Outputs, output_of
 from ..protocol.prices import Prices
 from ..protocol.telling import length_kept
@@ -63,6 +63,8 @@ class Conversations:
         self._outside = outside
         self._chats: dict[str, Chat] = {}
         self._conversations: dict[str, Conversation] = {}  # of the chats
+        self._closed: WeakValueDictionary[str, Conversation] = WeakValueDictionary()
+        """Of each name the last that was closed, whose turn may still run."""
         self._models: dict[Any, Callable[[], Asks | None]] = {}
         self._named: list[Model] = []
         self._lately: deque[Asks | Selecting] = deque(maxlen=LATELY)
@@ -196,12 +198,20 @@ class Conversations:
         if self.services.directory is not None and await self._answers(name):
             said = f"the conversation {name[:100]!r} is open in another process: there it goes on, or is closed"
             raise Misuse(failed("conflict", said))
+        if (before := self._closed.get(name)) is not None:
+            conversation.turns = before.turns  # its last may still run, and has its number
         ref = await self.system.spawn(conversation, self.system.address("conversation", name))
 
         async def close() -> None:
+            model: str | Door | None = None
             if self._chats.get(name) is chat:
                 del self._chats[name], self._conversations[name]
+                self._closed[name] = conversation
+                model = conversation.leave(f"{self.services.instance}-{next(self._numbers)}")
             await ref.stop()
+            if model is not None:
+                with suppress(ToolwireError):  # whoever can't be told now forgets it in time
+                    await self._outside().ask(model, Remember(name, 0, ()))
 
         chat = self._chats[name] = Chat(
             name, self.system.door("conversation", name), self._outside, conversation, self._branching, close

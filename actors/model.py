@@ -29,12 +29,14 @@ class Memory:
         self._most = (conversations, offers)
 
     def extended(self, conversation: str, known: int, newer: tuple[HistoryMessage, ...]) -> History | None:
-        """The history with `newer` after the first `known`; None if those are not here."""
+        """The history with `newer` after the first `known`; None if those are not here. Nothing is kept of none."""
         histories = self._histories
         messages = histories.get(conversation)
         if known == 0:
             if messages is not None:
                 del histories[conversation]
+            if not newer:
+                return History([])
             messages = histories[conversation] = list(newer)
             if len(histories) > self._most[0]:
                 histories.popitem(last=False)

@@ -60,7 +60,7 @@ class Recollection:
         elif told.settled(offer.history):
             offer.known = 0
         known, newer = told.newer(offer.history, offer.known)
-        return replace(command, known=known, newer=newer)
+        return replace(command, conversation=offer.conversation, known=known, newer=newer)  # it may have lost its name
 
     def asking(self, ask: Callable[..., Any], turn: Turn, context: Context, model: str | Door) -> Callable[..., Any]:
         """`ask`, learning from what the model answers; what is too long for it is shortened, and asked again."""

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from typing import Any
 
 import anyio
 import pytest
@@ -11,16 +12,20 @@ from toolwire import (
     Agent,
     AssistantMessage,
     Chat,
+    Context,
     Misuse,
     ModelReply,
     ModelRequest,
+    Reply,
     Runtime,
     SystemMessage,
+    ToolCall,
     ToolwireError,
     UserMessage,
     scripted,
     tool,
 )
+from toolwire.protocol.messages import Complete
 
 pytestmark = pytest.mark.anyio
 
@@ -193,3 +198,67 @@ async def test_a_conversation_that_nobody_holds_is_gone(name: str | None) -> Non
         del chat
         gc.collect()
         assert gone() is None
+
+
+@pytest.mark.parametrize("bus", ["memory", "nats"])
+async def test_who_opens_a_name_anew_shares_nothing_with_the_turn_that_still_runs(
+    bus: str, request: pytest.FixtureRequest
+) -> None:
+    go, waits = anyio.Event(), anyio.Event()
+    told: list[list[str]] = []
+    keys: list[str] = []
+
+    @tool
+    async def wait(whose: str, context: Context) -> str:
+        keys.append(context.idempotency_key)
+        if whose == "old":
+            waits.set()
+            await go.wait()
+        return f"{whose} result"
+
+    async def model(request: ModelRequest) -> list[ToolCall] | str:
+        told.append([each.text for each in request.messages if isinstance(each, UserMessage)])
+        if isinstance(request.messages[-1], UserMessage) and told[-1][-1] in {"old", "new"}:
+            return [ToolCall(f"{n}", "wait", {"whose": told[-1][-1]}) for n in range(2)]
+        return "done"
+
+    speaks = scripted([model] * 6)
+    url = request.getfixturevalue("nats_url") if bus == "nats" else "memory://"
+    async with Runtime(url, namespace="anew", local=bus == "memory") as runtime:
+        await runtime.serve(wait)
+        chat = await runtime.converse(model=speaks, id="c", caller="alice")
+        replies: list[Reply] = []
+
+        async def old() -> None:
+            replies.append(await chat.say("old"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(old)
+            await waits.wait()
+            await chat.close()
+            again = await runtime.converse(model=speaks, id="c", caller="bob")
+            assert (await again.say("new")).text == "done"
+            assert (await again.say("newer")).text == "done"
+            await chat.close()  # once more, which closes nobody else's
+            go.set()
+        assert replies[0].text == "done"
+        assert replies[0].failure is None
+        assert [result.value for result in replies[0].calls] == ["old result"] * 2
+        assert runtime.conversations == ("c",)
+        again = await runtime.converse(model=speaks, id="c", caller="bob")
+        assert (await again.say("newest")).text == "done"
+    assert told.pop(-2) == ["old"]
+    assert told == [["old"], ["new"], ["new"], ["new", "newer"], ["new", "newer", "newest"]]
+    assert len({key.rpartition("/")[0] for key in keys}) == 2
+
+
+@pytest.mark.parametrize("name", [None, "c"])
+async def test_the_model_forgets_a_conversation_that_is_closed(name: str | None) -> None:
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=scripted(["a secret", "still here"]), id=name)
+        await chat.say("hello")
+        door: Any = chat._conversation._asks[Complete]
+        kept = door.actor.memory._histories
+        assert len(kept) == 1
+        await chat.close()
+        assert len(kept) == 0
