@@ -168,12 +168,18 @@ def joined(text: str | None, blobs: Sequence[Blob]) -> str:
 
     def put(node: dict[str, Any]) -> Any:
         place = node.get("$blob")
-        if len(node) != 1 or type(place) is not int or not 0 <= place < len(blobs):
-            return None
+        if len(node) != 1 or type(place) is not int or not 0 <= place < len(blobs) or place in used:
+            return None  # a blob has one place: many would make gigabytes of a few
         used.add(place)
         return blobs[place]
 
-    value = None if text is None else _walked(msgspec.json.decode(text), put)
+    value: Any = None
+    if text is not None:
+        try:
+            value = _walked(msgspec.json.decode(text), put)
+        except RecursionError:  # too deep to be looked through
+            used.clear()
+            value = msgspec.Raw(text.encode())
     rest = [blob for place, blob in enumerate(blobs) if place not in used]
     if rest:
         value = [*([] if text is None else [value]), *rest]

@@ -79,3 +79,16 @@ def test_what_is_too_deep_to_be_looked_through_is_a_text() -> None:
     content = "[" * 5_000 + image + "]" * 5_000
     assert not parted(unlinked(content), lambda _: True).blobs
     assert unlinked('["$blob"') == '["$blob"'
+
+
+def test_a_blob_has_one_place_whatever_strangers_say() -> None:
+    blob = Blob("image/png", b"x" * 1_000)
+    whole = joined(json.dumps([{"$blob": 0}] * 1_000), [blob])
+    assert len(whole) < 20_000
+    assert json.loads(whole)[:2] == [json.loads(msgspec.json.encode(blob)), {"$blob": 0}]
+
+
+@pytest.mark.parametrize("levels", [600, 5_000])
+def test_what_is_too_deep_has_its_blobs_behind_it(levels: int) -> None:
+    deep = "[" * levels + '{"$blob":0}' + "]" * levels
+    assert joined(deep, [Blob("image/png", b"x")]) == f'[{deep},{{"$blob":"image/png","data":"eA=="}}]'
