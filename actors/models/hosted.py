@@ -28,7 +28,7 @@ from .contract import ModelEvent, ModelReply, ModelRequest
 from .dressed import Once, dressed
 from .settings import merged
 from .translated import Disowned, Prefixes, Told, Translation
-from .wire import Wire, allowed, trust
+from .wire import NO_KEY, Wire, allowed, trust
 
 CONNECT = 10.0
 """Seconds for a connection: who does not answer in that time does not answer."""
@@ -207,7 +207,9 @@ class Hosted(ABC):
         told: Any = error
         if isinstance(error, sdk.APIStatusError):
             body = told.body.get("error", told.body) if isinstance(told.body, dict) else told.body
-            return failure_from_http(told.status_code, body, told.response.headers, key=self.wire.keys[0])
+            failure = failure_from_http(told.status_code, body, told.response.headers, key=self.wire.keys[0])
+            shown = failure.message.replace(self._api_key, "…") if self._api_key != NO_KEY else failure.message
+            return failure if shown == failure.message else replace(failure, message=shown)
         if isinstance(error, (sdk.APITimeoutError, self._http.TimeoutException)):
             return Failure("timed_out", "the provider did not answer in time", retryable=True)
         if isinstance(error, (sdk.APIConnectionError, self._http.HTTPError)):
@@ -237,7 +239,11 @@ class Hosted(ABC):
 
     async def _ask(self, request: ModelRequest, *, stream: bool = False) -> tuple[Any, Question]:
         """What the SDK gives for `request`, and what was asked: once more where thoughts are to be left out."""
-        asked = self._question(request, stream=stream)
+        try:
+            asked = self._question(request, stream=stream)
+        except (UnicodeEncodeError, TypeError) as error:
+            said = f"what the model is to be asked can't be said in JSON: {error}"
+            raise ToolwireError(failed("model_failed", said)) from error
         while True:
             try:
                 return await self._post(asked, request, stream=stream), asked

@@ -1,10 +1,12 @@
 """The settings of a model in our words: the same for every provider, which translates them or says that it can't."""
 
+import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, TypedDict
 
 from ...protocol.failures import Misuse, failed
+from ...protocol.tools import encode_json
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -28,7 +30,14 @@ class Settings(TypedDict, total=False):
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_told(value: Any) -> bool:
+    try:
+        return isinstance(value, Mapping) and all(isinstance(name, str) for name in value) and bool(encode_json(value))
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def _is_whole(value: Any) -> bool:
@@ -36,7 +45,16 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_stop(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value))
+    texts = [value] if isinstance(value, str) else value
+    return isinstance(texts, (list, tuple)) and all(isinstance(each, str) and _is_text(each) for each in texts)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    return True
 
 
 _WORDS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -47,7 +65,7 @@ _WORDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seed": (_is_whole, "a whole number"),
     "stop": (_is_stop, "a text, or a list of texts"),
     "parallel_calls": (lambda value: isinstance(value, bool), "True or False"),
-    "extra": (lambda value: isinstance(value, Mapping), "a dict of the provider's own fields"),
+    "extra": (_is_told, "a dict of the provider's own fields, in JSON"),
 }
 """Each word, what its value has to be, and how that is said."""
 

@@ -132,8 +132,9 @@ class Prefix:
         if self._inside and not joins:
             self._items += closing
         if joins and not self._inside:
+            new = encode_json(items)[1:-1]
             self._items += b"," + opening if self._items else opening
-            self._items += encode_json(items)[1:-1]
+            self._items += new
         else:
             _append(self._items, items)
         self._inside = joins
@@ -141,9 +142,10 @@ class Prefix:
 
 def _append(told: bytearray, items: Sequence[Any]) -> None:
     if items:
+        new = encode_json(items)[1:-1]  # which may fail: nothing is told then
         if told:
             told += b","
-        told += encode_json(items)[1:-1]
+        told += new
 
 
 class Prefixes:

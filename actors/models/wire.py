@@ -4,9 +4,13 @@ import os
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from ...protocol.failures import Misuse, failed
 from ...protocol.formats.contract import Format
+
+NO_KEY = "none"
+"""What stands in the place of a key where none is needed: the SDKs ask for one."""
 
 
 class Wire(NamedTuple):
@@ -37,19 +41,38 @@ class Wire(NamedTuple):
             raise Misuse(failed("model_failed", said)) from None
 
     def place_of(self, base_url: str | None) -> str | None:
-        """The base URL: the given one, or that of the environment; None for none. Its version stands in it once."""
-        url = base_url or os.environ.get(self.place) or None
+        """The base URL: the given one, or that of the environment; None for none. Its version stands in it once.
+
+        Raises Misuse for one where nobody could be.
+        """
+        url = (base_url or os.environ.get(self.place) or "").strip() or None
+        if url is not None and not _leads_somewhere(url):
+            shown = "what it was given" if "@" in url else repr(url)  # there may be a password in it
+            said = f"the base URL of {self.provider} can't be {shown}: write it like 'http://127.0.0.1:11434/v1'"
+            raise Misuse(failed("model_failed", said))
         if url is not None and self.path.startswith("/v1/"):
             url = url.rstrip("/").removesuffix("/v1")
         return url
 
     def key(self, api_key: str | None, base_url: str | None) -> str:
         """The key: the given one, or that of the environment; who has a base URL needs none. Raises Misuse."""
-        found = api_key or next(filter(None, map(os.environ.get, self.keys)), None) or ("none" if base_url else "")
+        found = (api_key or next(filter(None, map(os.environ.get, self.keys)), None) or "").strip()
+        found = found or (NO_KEY if base_url else "")
         if not found:
             said = f"no key for {self.provider}: set {self.keys[0]}, or give api_key= or base_url="
             raise Misuse(failed("model_failed", said))
+        if not (found.isascii() and found.isprintable()):
+            said = f"the key for {self.provider} holds what no key does: look at {self.keys[0]}, or at api_key="
+            raise Misuse(failed("model_failed", said))
         return found
+
+
+def _leads_somewhere(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and url.isprintable()
+    except ValueError:
+        return False
 
 
 @cache

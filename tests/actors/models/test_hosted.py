@@ -16,7 +16,7 @@ from toolwire.actors.models import model_from
 from toolwire.actors.models.contract import ModelReply, ModelRequest, StreamingModel
 from toolwire.protocol.events import TextDelta, Usage
 from toolwire.protocol.failures import Failure, Misuse, ToolwireError
-from toolwire.protocol.history import HistoryMessage, UserMessage
+from toolwire.protocol.history import History, HistoryMessage, UserMessage
 
 pytestmark = pytest.mark.anyio
 
@@ -92,6 +92,12 @@ async def test_a_refused_key_names_where_it_comes_from(name: str, status: int) -
     assert not failure.retryable
 
 
+async def test_a_key_that_somebody_repeats_is_not_shown(name: str) -> None:
+    async with model_of(name, Failing(403, "e", "no sk-much-secret"), api_key="sk-much-secret") as model:
+        message = (await failure_of(model)).message
+    assert "the provider answered 403: no …" in message
+
+
 async def test_an_error_in_the_midst_of_a_stream(name: str) -> None:
     error: dict[str, Any] = {"message": "wait", "code": 429} if name == "openai" else {"message": "wait"}
     kind = {"anthropic": "rate_limit_error", "openai_responses": "rate_limit_exceeded"}.get(name, "")
@@ -156,6 +162,45 @@ async def test_names_and_keys(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("TOOLWIRE_NO_MODELS", "1")
     with pytest.raises(Misuse, match="TOOLWIRE_NO_MODELS forbids real models"):
         model_from(f"{name}:m")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://x/v1", "not a url", "127.0.0.1:9/v1", "http://[::1/v1", "http://x:99999/v1", "http://", "http://x/\nv1 "],
+)
+async def test_a_base_url_where_nobody_can_be(name: str, url: str) -> None:
+    with pytest.raises(Misuse, match=r"the base URL of .* can't be .*: write it like 'http://127.0.0.1:11434/v1'"):
+        getattr(models, name)("m", base_url=url)
+    with pytest.raises(Misuse, match="can't be what it was given") as raised:
+        getattr(models, name)("m", base_url="ftp://me:secret@x/v1")
+    assert "secret" not in str(raised.value)
+
+
+async def test_a_key_as_a_file_holds_it(name: str) -> None:
+    model: Any = getattr(models, name)("m", api_key="sk-test\n")
+    assert model._api_key == "sk-test"
+    for wrong in ("sk-te\nst", "sk-clé"):
+        with pytest.raises(Misuse, match=f"holds what no key does: look at {KEYS[name]}") as raised:
+            getattr(models, name)("m", api_key=wrong)
+        assert "sk-" not in str(raised.value)
+
+
+async def test_words_that_no_provider_can_be_told(name: str) -> None:
+    """It is not the provider's fault; and what is said afterwards is told whole."""
+    async with model_of(name, MILD) as model:
+        messages: list[HistoryMessage] = [UserMessage("Hello \ud83d")]
+        for stream in (False, True):
+            request = ModelRequest(History(messages))
+            with pytest.raises(ToolwireError, match="what the model is to be asked can't be said in JSON: 'utf-8'"):
+                await (spoken(model, request) if stream else model.complete(request))
+        messages[0] = UserMessage("Hello")
+        assert (await model.complete(ModelRequest(History(messages)))).text == "Mild."
+
+
+async def spoken(model: Any, request: ModelRequest) -> None:
+    async with model.stream(request) as events:
+        async for _ in events:
+            pass
 
 
 async def test_settings_are_looked_at_when_a_conversation_opens(name: str) -> None:

@@ -130,6 +130,9 @@ def test_a_budget_leaves_room_for_words() -> None:
         (openai, {"stop": [1]}, "a text, or a list of texts"),
         (openai, {"parallel_calls": 1}, "True or False"),
         (openai, {"extra": 7}, "a dict of the provider's own fields"),
+        (openai, {"extra": {"logit_bias": object()}}, "a dict of the provider's own fields, in JSON"),
+        (openai, {"temperature": float("nan")}, "it has to be a number"),
+        (anthropic, {"stop": "\ud800"}, "it has to be a text, or a list of texts"),
         (
             anthropic,
             {"reasoning_effort": "high", "temperature": 1},
