@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from anyio.lowlevel import checkpoint
 from msgspec import Raw
-from msgspec.structs import replace
 
 from ..protocol.cues import CHANGED, WAITED, Phase, Wait
 from ..protocol.envelope import Trail, encode
@@ -44,8 +43,8 @@ from ..protocol.turn import Command, Heard, Turn
 from ..runtime.actor import Actor
 from ..runtime.context import Context, Door
 from .agent import Agent
+from .carrying import carried
 from .eager import EagerCalls
-from .executor import fitted
 from .house import House
 from .numbered import Numbered
 from .queueing import Queueing, WhenBusy
@@ -200,7 +199,7 @@ class Conversation(Actor):
         finally:
             if turn.phase != Phase.PAUSED:
                 self._turn = None
-        return ended if self._room is None else self._carried(ended, self._room)
+        return ended if self._room is None else carried(ended, self._room)
 
     def turned_away(self, message: Any, context: Context) -> Failure | None:
         """Whether what is said while a turn runs is refused."""
@@ -338,12 +337,6 @@ class Conversation(Actor):
         if self.memory is not None:
             self.memory.rewound(offer.history)
         return Rewound(kept)
-
-    def _carried(self, ended: TurnEnded, room: int) -> TurnEnded:
-        """`ended` as its message can carry it. The history keeps every result."""
-        reply = ended.reply
-        calls = fitted(reply.calls, room, "the result stands in the history, but is too long for the reply")
-        return ended if calls is reply.calls else TurnEnded(replace(reply, calls=calls))
 
     async def _turned(
         self, running: Running, command: Command, context: Context, eager: EagerCalls | None = None

@@ -407,3 +407,30 @@ async def test_a_model_that_thinks_and_calls_is_corrected_in_between(wire: str, 
         assert (await chat.say("and then?", output=str)).output == "fine"
         assert shape(chat) == "UATAUATAUAUA"
         assert not any(objection_to(each, list(chat.history())) for each in FORMATS)
+
+
+@pytest.mark.parametrize("followed", [True, False])
+@pytest.mark.parametrize("size", [300_000, 600_000])
+async def test_a_reply_is_never_lost_for_its_size(bus: Any, valid: Any, size: int, followed: Any) -> None:
+    @tool
+    async def large() -> str:
+        return "y" * 240_000
+
+    answer = json.dumps({"city": "x" * size, "days": 1})
+    async with bus.open(large) as runtime:
+        model = scripted([[("large",), ("large",)], answer, RIGHT])
+        chat = await runtime.converse(model=model, id="named", output=Trip)
+        reply = await replied(chat, followed=followed)
+        assert shape(chat) == "UATTA"
+        if not bus.remote:
+            assert (reply.ended, reply.text) == ("answered", answer)
+        elif size == 300_000:  # said twice, as text and as output: the results have no room beside
+            assert (reply.ended, reply.text, reply.output) == ("answered", answer, Trip("x" * size, 1))
+            assert {result.failure and result.failure.code for result in reply.calls} == {"too_large"}
+        else:
+            assert (reply.ended, reply.text) == ("failed", "")
+            assert reply.failure is not None
+            assert reply.failure.code == "too_large"
+            assert "stands in the history" in reply.failure.message
+        assert (await chat.say("go on")).output == Trip("Rome", 2)
+        assert valid(chat, model)
