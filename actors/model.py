@@ -11,6 +11,8 @@ from ..protocol.history import History, HistoryMessage
 from ..protocol.messages import Complete, Completed, Remember, Remembered, SendAll
 from ..protocol.prices import Prices
 from ..protocol.tools import ToolSpec
+from ..protocol.usage import Usage
+from ..protocol.wasted import usage_in, with_usage
 from ..runtime.actor import Actor
 from ..runtime.border import ends_program, is_ours, shown
 from ..runtime.context import Context
@@ -101,6 +103,8 @@ class ModelActor(Actor):
             else:
                 reply = await self.model.complete(request)
         except BaseException as error:
+            if isinstance(error, ToolwireError) and self.prices is not None and "usage" in error.failure.details:
+                raise ToolwireError(self._priced_failure(error.failure, self.prices)) from error
             if isinstance(error, ToolwireError) or is_ours(error) or ends_program(error):
                 raise
             raise ToolwireError(failed("model_failed", f"the model raised {shown(error)}")) from error
@@ -114,13 +118,15 @@ class ModelActor(Actor):
     def _priced(self, reply: ModelReply, prices: Prices) -> Completed:
         """What the model said, with what it cost."""
         name = reply.model or str(getattr(self.model, "model", ""))
-        try:
-            cost = prices.cost(name, reply.usage)
-        except Exception as error:
-            said = f"Runtime(prices=…) raised {shown(error)} for the model {name[:100]!r}"
-            raise ToolwireError(failed("failed", said, by="prices")) from error
+        cost = cost_of(prices, name, reply.usage)
         usage = replace(reply.usage, unpriced=1) if cost is None else replace(reply.usage, cost=cost)
         return Completed(reply.text, reply.calls, usage, reply.finish, reply.opaque, name, cost is not None)
+
+    def _priced_failure(self, failure: Failure, prices: Prices) -> Failure:
+        """How the model failed, with what that cost."""
+        usage = usage_in(failure)
+        cost = cost_of(prices, str(getattr(self.model, "model", "")), usage)
+        return with_usage(failure, replace(usage, unpriced=1) if cost is None else replace(usage, cost=cost))
 
     def unsaid(self, error: Exception) -> Failure:
         """Whatever can't be sent on, the model has said."""
@@ -142,3 +148,12 @@ class ModelActor(Actor):
         if reply is None:
             raise ToolwireError(failed("model_failed", "the model's stream ended without a reply"))
         return reply
+
+
+def cost_of(prices: Prices, model: str, usage: Usage) -> float | None:
+    """What `usage` of the model of that name costs, None where nobody knows. Raises ToolwireError."""
+    try:
+        return prices.cost(model, usage)
+    except Exception as error:
+        said = f"Runtime(prices=…) raised {shown(error)} for the model {model[:100]!r}"
+        raise ToolwireError(failed("failed", said, by="prices")) from error

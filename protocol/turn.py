@@ -43,6 +43,7 @@ from .repeats import Repeats
 from .response import Response
 from .said import too_large
 from .tools import ToolCall, ToolResult
+from .wasted import usage_in
 
 NOTHING = Usage()
 
@@ -356,6 +357,11 @@ class Turn(Asking):
             self.offer.known = 0
         return self._complete()
 
+    def _unheard(self, heard: Failure) -> Command:
+        """The model came to no answer, but may have used something."""
+        self.usage = self.usage + usage_in(heard)
+        return self._fail(heard)
+
     def _fail(self, heard: Failure) -> Command:
         if not self.rounds and not self.told and heard.code == "too_large":
             self._unsay()  # no later turn could go on from it; the model's answer to it may be too large, too
@@ -375,6 +381,6 @@ STEPS: dict[tuple[str, type], Callable[[Turn, Any], Command]] = {
     (Phase.WAITING, Waited): Turn._waited,  # noqa: SLF001 - as above
     (Phase.PAUSED, Waited): Turn._waited,  # noqa: SLF001 - as above
     (Phase.SELECTING, Failure): Turn._fail,  # noqa: SLF001 - as above
-    (Phase.COMPLETING, Failure): Turn._fail,  # noqa: SLF001 - as above
+    (Phase.COMPLETING, Failure): Turn._unheard,  # noqa: SLF001 - as above
     (Phase.CALLING, Failure): Turn._fail,  # noqa: SLF001 - as above
 }

@@ -9,6 +9,7 @@ from msgspec.structs import asdict, replace
 
 from ...protocol.events import Usage
 from ...protocol.failures import Failure, Misuse, ToolwireError
+from ...protocol.wasted import usage_in
 from .contract import Model, ModelReply, ModelRequest, StreamingModel
 from .hearing import (
     Answering,
@@ -23,7 +24,6 @@ from .hearing import (
     sooner,
     stream_of,
     too_late,
-    usage_in,
 )
 
 T = TypeVar("T")

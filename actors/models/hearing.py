@@ -10,9 +10,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import anyio
-import msgspec
 
-from ...protocol.events import CallSpoken, TextDelta, Usage
+from ...protocol.events import CallSpoken, TextDelta
 from ...protocol.failures import Failure, ToolwireError, failed
 from ...protocol.retry import ATTEMPT
 from ...protocol.retryable import later
@@ -42,14 +41,6 @@ def name_of(model: Model) -> str:
     """What a model is called: by its provider, or as it shows itself."""
     name = getattr(model, "model", None)
     return name if isinstance(name, str) else repr(model)
-
-
-def usage_in(failure: Failure) -> Usage:
-    """The tokens that a failed answer has cost, where its model knows them: `details.usage`."""
-    try:
-        return msgspec.convert(failure.details.get("usage", {}), Usage)
-    except msgspec.ValidationError:
-        return Usage()
 
 
 def prepare(models: Iterable[object]) -> None:

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from ...protocol.history import AssistantMessage, HistoryMessage, ToolMessage
 from ...protocol.tools import encode_json
+from ...protocol.wasted import usage_in
 from .contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
-from .hearing import check_settings, close, failure_from, left_of, name_of, prepare, usage_in
+from .hearing import check_settings, close, failure_from, left_of, name_of, prepare
 from .limiter import Limiter
 
 CHARACTERS = 4

@@ -12,6 +12,7 @@ from ...protocol.events import Usage
 from ...protocol.failures import Failure, Misuse, ToolwireError
 from ...protocol.retry import wait_after
 from ...protocol.tools import Retry
+from ...protocol.wasted import usage_in
 from .contract import Model, ModelReply, ModelRequest, StreamingModel
 from .hearing import (
     Answering,
@@ -25,7 +26,6 @@ from .hearing import (
     prepare,
     sooner,
     too_late,
-    usage_in,
 )
 
 T = TypeVar("T")
