@@ -4,6 +4,7 @@ import math
 from collections import deque
 
 import anyio
+from anyio.lowlevel import current_token
 from msgspec import Struct
 
 from ...protocol.failures import Failure, Misuse, ToolwireError, failed
@@ -22,7 +23,8 @@ class Waiter(Struct, eq=False):
 
 
 class Limiter:
-    """Lets requests pass at a rate. Models for which one key pays share one. It is for one event loop at a time.
+    """Lets requests pass at a rate. Models for which one key pays share one. It is for one event loop at a time; a
+    request of another one, while something of the first still runs or waits, raises Misuse.
 
     `requests` and `tokens` are rates such as "60/m" and "100000/m", `concurrent` how many may run at once. Who comes
     first goes first; who is cancelled leaves its place to those behind. Raises Misuse for what is no limit.
@@ -41,7 +43,7 @@ class Limiter:
         self._most = math.inf if concurrent is None else concurrent
         self._queue: deque[Waiter] = deque()
         self._queued = 0.0
-        self._now = 0.0
+        self._loop: object = None
 
     def __repr__(self) -> str:
         limits = [] if self.requests is None else [f"{self.requests.limit} requests"]
@@ -115,14 +117,17 @@ class Limiter:
             self._queue[0].woken.set()
 
     def _time(self) -> float:
-        """The event loop's time. Where it goes back it is another loop's, which begins anew."""
-        now = anyio.current_time()
-        if now < self._now:
+        """The event loop's time. Another loop begins anew: its clock need not be that of the one before."""
+        loop = current_token().native_token
+        if loop is not self._loop:
+            if self.running or self._queue:
+                said = "a Limiter is for one event loop at a time, and another one still asks: give each its own"
+                raise Misuse(failed("invalid_call", said))
+            self._loop = loop
             for allowance in (self.requests, self.tokens):
                 if allowance is not None:
                     allowance.reset()
-        self._now = now
-        return now
+        return anyio.current_time()
 
     def _refusal(self, tokens: float, now: float) -> Failure:
         """Why it would take too long."""

@@ -1,8 +1,10 @@
 """Requests and tokens in a time, requests at once: who waits, for how long, in which order, and what is given back."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import anyio
+import anyio.to_thread
 import pytest
 import trio
 from trio.testing import MockClock
@@ -248,12 +250,35 @@ def test_models_may_share_one() -> None:
     timeless(main)
 
 
-async def test_another_loop_begins_anew() -> None:
+@pytest.mark.parametrize("ahead", [0.0, 60.0])
+def test_another_loop_begins_anew(ahead: float) -> None:
+    """Whether its clock is behind that of the first or ahead of it."""
     model = limited(Sized(), requests="1/d")
-    await model.complete(REQUEST)
-    model.limiter._now = float("inf")  # as a clock that was ahead has left it
-    with anyio.fail_after(5):
+
+    async def main(start: float) -> None:
+        await trio.sleep(start)
+        began = trio.current_time()
         await model.complete(REQUEST)
+        assert trio.current_time() == began
+
+    trio.run(main, 30.0, clock=MockClock(autojump_threshold=0))
+    trio.run(main, ahead, clock=MockClock(autojump_threshold=0))
+
+
+async def test_two_loops_at_once_are_refused() -> None:
+    """The events of one are not for the threads of another: who waited there would wait for ever."""
+    model = limited(scripted([spoken("slow", then=1000.0)]), requests="9/s")
+
+    def elsewhere() -> None:
+        asyncio.run(model.complete(REQUEST))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(model.complete, REQUEST)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(Misuse, match="one event loop at a time"):
+            await anyio.to_thread.run_sync(elsewhere)
+        group.cancel_scope.cancel()
+    assert not model.limiter.running
 
 
 @pytest.mark.parametrize("streamed", [False, True])
