@@ -260,9 +260,7 @@ def test_a_call_far_from_the_beginning_of_its_line_is_text() -> None:
 
 @pytest.mark.parametrize("notation", ["hermes", "mistral"])
 def test_who_explains_the_notation_calls_nothing(notation: str) -> None:
-    text = (
-        '<tool_call>{"name": "tool", "arguments": {...}}</tool_call>, [TOOL_CALLS]{"name": "tool", "arguments": {...}}.'
-    )
+    text = '<tool_call>{"name": "tool", "arguments": {...}}</tool_call>[TOOL_CALLS]{"name": "tool", "arguments": {...}}'
     assert heard(notation, text) == [text]
 
 
