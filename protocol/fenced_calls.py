@@ -2,8 +2,8 @@
 
 A call is an object with the `name` of a tool on offer and its `arguments` (or `parameters`, as Llama 3.1 says), or an
 array of such objects, at the beginning of a line, or alone in a code fence without a language or with `json`. Anything
-else is text, and so is a call of a tool that is not on offer. Sources: the model card of Llama 3.1, and vLLM's
-`llama_tool_parser.py`.
+else is text, and so is a call of a tool that is not on offer. Source: vLLM's `llama_tool_parser.py`; the several calls
+on one line that it reads, with `; ` between them, are not read here after the first.
 """
 
 from .text_calls import BLANK, Scan, TextCalls, calls_in

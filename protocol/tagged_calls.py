@@ -1,10 +1,10 @@
 """Calls after a mark of their own: the notations of Hermes (and Qwen) and of Mistral.
 
-Hermes: `<tool_call>{"name": …, "arguments": {…}}</tool_call>`, one for each call. Source: the model card of
-NousResearch/Hermes-2-Pro-Llama-3-8B, and vLLM's `hermes_tool_parser.py`.
+Hermes: `<tool_call>{"name": …, "arguments": {…}}</tool_call>`, one for each call. Source: vLLM's
+`hermes_tool_parser.py`, and Ollama's template of hermes3, which closes several calls with one mark.
 Mistral: `[TOOL_CALLS] [{"name": …, "arguments": {…}}, …]`; since version 11 of its tokenizer one for each call,
-`[TOOL_CALLS]name{…}`, `[TOOL_CALLS]name[ARGS]{…}` or `[TOOL_CALLS]name[CALL_ID]id[ARGS]{…}`. Source: the tokenizers of
-mistral-common, and vLLM's `mistral_tool_parser.py`.
+`[TOOL_CALLS]name{…}`, `[TOOL_CALLS]name[ARGS]{…}` or `[TOOL_CALLS]name[CALL_ID]id[ARGS]{…}`. Source:
+`InstructTokenizerV11` and `V13` of mistral-common, and vLLM's `mistral_tool_parser.py`.
 """
 
 import re
