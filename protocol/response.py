@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from .failures import Failure
 from .history import AssistantMessage, tool_message
 from .offer import Offer
@@ -15,14 +17,16 @@ class Response:
 
     The history is valid at every instant, for whoever looks at it: nothing of the response stands in it before each
     call has a result. If it is put aside it stands there with what its calls wait for, and then until they have ended.
+    `parts` is where the first part of one stands that comes in parts, as long as the last has not come.
     """
 
-    __slots__ = ("_at", "_told", "message")
+    __slots__ = ("_at", "_told", "message", "parts")
 
     def __init__(self) -> None:
         self.message: AssistantMessage | None = None
         self._told: dict[str, ToolResult[Any]] | None = None
         self._at: int | None = None
+        self.parts: int | None = None
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:
@@ -63,6 +67,22 @@ class Response:
     def drop(self) -> None:
         """Nothing of it stays."""
         self.message = self._told = None
+
+    def go_on(self, offer: Offer) -> None:
+        """A part of it went into the history, and its provider has more to say."""
+        if self.parts is None:
+            self.parts = len(offer.history) - 1
+
+    def leave(self, offer: Offer) -> None:
+        """Its last part won't come: the others stand as the texts that they are.
+
+        What its provider was about to do, and has said nothing of yet, it would refuse to be told again.
+        """
+        if self.parts is not None:
+            at, self.parts = self.parts, None
+            texts = [replace(part, opaque=()) for part in offer.history[at:]]
+            offer.history = [*offer.history[:at], *texts]  # a copy: somebody may have looked at it as it was
+            offer.known = min(offer.known, at)
 
     def broken_off(
         self, failing: Callable[[ToolCall], Failure], standing: Sequence[ToolResult[Any]] = ()

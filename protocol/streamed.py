@@ -186,6 +186,7 @@ class StreamedTurn(Turn):
         self.told = []
         message = self.response.message = AssistantMessage(text, tuple(speaking.calls), speaking.opaque)
         self.called += len(message.calls)
+        self.response.parts = None  # it goes on from them
 
     def _drop(self) -> None:
         """Nothing of the response stays but what was told."""

@@ -175,6 +175,7 @@ class Turn(Asking):
                 return failed(code, sentence, "none" if waits else effect)
 
             self._answer(self.response.broken_off(failing, standing))
+        self.response.leave(self.offer)
         if self.told:
             self._stand()
         self.questions = None
@@ -182,7 +183,7 @@ class Turn(Asking):
 
     def end(self, ended: str, text: str = "", failure: Failure | None = None, output: Any = None) -> TurnEnded:
         """The turn is over."""
-        if self.open or self.told or self.phase == Phase.SPEAKING:
+        if self.open or self.told or self.phase == Phase.SPEAKING or self.response.parts is not None:
             self.close()
         self.phase = Phase.ENDED
         said = text or self.said
@@ -254,8 +255,10 @@ class Turn(Asking):
     def _answered(self, heard: Completed, over: Over | None) -> Command:
         """The model has said something, and calls nothing."""
         self.said += heard.text
-        if heard.finish == "paused" and over is None:  # it has more to say, and wants to be asked for it
-            return self._complete()
+        if heard.finish == "paused":  # it has more to say, and wants to be asked for it
+            self.response.go_on(self.offer)
+            if over is None:
+                return self._complete()
         if over is not None and (heard.finish == "paused" or over[1] is not None):
             return self.end(over[0], failure=over[1])
         ended = FINISHED.get(heard.finish, "answered")
@@ -296,6 +299,8 @@ class Turn(Asking):
             self.usage = self.usage + usage
         if self.told:
             self.told = []
+        if self.response.parts is not None and (heard.calls or heard.finish == "stop"):
+            self.response.parts = None
         if self.tool_choice != "auto" and heard.finish != "paused":
             self.tool_choice = after_first(self.tool_choice)
         message = AssistantMessage(heard.text, heard.calls, heard.opaque)

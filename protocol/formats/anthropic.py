@@ -125,7 +125,7 @@ def messages_from_anthropic(theirs: Json, names: Mapping[str, str] = {}) -> list
     for message in told.messages:
         blocks = message.blocks()
         if message.role == "assistant":
-            answer = answer_from_anthropic({"content": blocks, "stop_reason": "end_turn"}, names)
+            answer = answer_from_anthropic({"content": blocks, "stop_reason": "tool_use"}, names)  # others may follow
             known.update((call.id, call.name) for call in answer.calls)
             history.append(AssistantMessage(answer.text, answer.calls, answer.opaque))
         else:

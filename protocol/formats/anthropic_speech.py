@@ -45,6 +45,10 @@ _FINISH = {
     "model_context_window_exceeded": "length",
     "pause_turn": "paused",
 }
+_CUT = frozenset({"refused", "length"})
+"""How an answer ends that may be cut off within a tool of theirs. Without its end that is refused:
+"`web_search` tool use with id … was found without a corresponding `web_search_tool_result` block".
+"""
 _OURS = {"text": {"type", "text"}, "tool_use": {"type", "id", "name", "input"}}
 _DIRECT = {"type": "direct"}
 
@@ -58,6 +62,12 @@ class Block(Struct, frozen=True, gc=False):
     id: str = ""
     name: str = ""
     input: Raw = Raw()
+    tool_use_id: str = ""
+
+    @property
+    def theirs(self) -> bool:
+        """Whether it calls a tool that Anthropic runs itself."""
+        return self.type.endswith("_tool_use")
 
 
 _block = msgspec.json.Decoder(Block)
@@ -198,8 +208,11 @@ class Speech:
         used: set[str] = set()
         finish = _FINISH.get(self._finish, "stop") if self._finish else ""
         last = max(self._blocks, default=0)
+        ended = {spoken.block.tool_use_id for spoken in self._blocks.values()} if finish in _CUT else None
         for index, spoken in sorted(self._blocks.items()):
             block = spoken.block
+            if ended is not None and block.theirs and block.id not in ended:
+                continue
             raw = spoken.raw()
             if block.type == "tool_use":
                 torn = finish in {"", "length", "paused"} and index == last and index not in self._told

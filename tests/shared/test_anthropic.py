@@ -166,6 +166,10 @@ REFUSED: dict[str, tuple[Json, str]] = {
     "a choice that is none": (asked(tools=[F], tool_choice={"type": "required"}), "tool_choice"),
     "an open output": (asked(output_config=output({"type": "object"})), "output_config.format.schema"),
     "a search without its end": (asked(said(SEARCH, text("x")), USER), "without a corresponding `web_search_tool_res"),
+    "a search without its end, and a user": (
+        asked(said(SEARCH), said(text("x")), USER),
+        "without a corresponding `web_search_tool_result`",
+    ),
     "the end of no search": (asked(said(FOUND, text("x")), USER), "must have a corresponding `server_tool_use`"),
     "a search's id": (asked(said({**SEARCH, "id": "a"}, text("x")), USER), "srvtoolu_"),
 }

@@ -45,7 +45,7 @@ def objections(body: Json, before: Before = None) -> Iterator[str]:
         yield from _of_message(n, message)
         yield from _of_calls(n, message, messages[n + 1] if n + 1 < len(messages) else None)
         yield from _of_results(n, message, messages[n - 1] if n else None)
-        yield from _of_server_tools(n, message)
+    yield from _of_server_tools(messages)
     yield from _of_loop(body, messages)
     if before is not None:
         yield from _of_memory(body, messages, before)
@@ -244,8 +244,17 @@ def _of_results(n: int, message: Json, previous: Json | None) -> Iterator[str]:
             )
 
 
-def _of_server_tools(n: int, message: Json) -> Iterator[str]:
+def _of_server_tools(messages: list[Json]) -> Iterator[str]:
+    """Assistant messages that follow each other are one; what a pause left open may be open at the very end."""
     open_: dict[str, str] = {}
+    for n, message in enumerate(messages):
+        if message["role"] != "assistant":
+            yield from _left_open(n - 1, open_)
+            open_ = {}
+        yield from _of_server_blocks(n, message, open_)
+
+
+def _of_server_blocks(n: int, message: Json, open_: dict[str, str]) -> Iterator[str]:
     for place, block in enumerate(message["content"]):
         kind = block["type"]
         if kind == "server_tool_use":
@@ -261,6 +270,9 @@ def _of_server_tools(n: int, message: Json) -> Iterator[str]:
                 f"{block['tool_use_id']}. Each `{kind}` block must have a corresponding `server_tool_use` block before "
                 "it."
             )
+
+
+def _left_open(n: int, open_: dict[str, str]) -> Iterator[str]:
     for id_, name in open_.items():
         yield (
             f"messages.{n}: `{name}` tool use with id `{id_}` was found without a corresponding `{name}_tool_result` "
