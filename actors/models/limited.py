@@ -97,7 +97,7 @@ class Visit:
     async def enter(self) -> ModelRequest:
         """Wait for it; the request with the time that is left then."""
         request = self._request
-        began = anyio.current_time()
+        began = 0.0 if request.seconds is None else anyio.current_time()
         if not await self._limiter.enter(self._taken, request.seconds):
             return request
         left = left_of(request, began)

@@ -1,5 +1,6 @@
 """How many requests and tokens a model may be asked in a time, and how many at once; who waits does so in order."""
 
+import asyncio
 import math
 from collections import deque
 
@@ -118,7 +119,7 @@ class Limiter:
 
     def _time(self) -> float:
         """The event loop's time. Another loop begins anew: its clock need not be that of the one before."""
-        loop = current_token().native_token
+        loop = running_loop()
         if loop is not self._loop:
             if self.running or self._queue:
                 said = "a Limiter is for one event loop at a time, and another one still asks: give each its own"
@@ -145,3 +146,11 @@ class Limiter:
         limit, wait = str(allowance.limit), waits[by]
         said = f"the model may be asked {limit} {by} at most: the wait of {wait:.2g} s does not fit the time left"
         return Failure("rate_limited", said, retryable=True, retry_after=wait, details={"by": by, "rate": limit})
+
+
+def running_loop() -> object:
+    """What stands for the event loop that runs: asyncio is asked itself, as anyio's token costs 2 µs."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return current_token().native_token
