@@ -18,7 +18,19 @@ from strict.judge import FORMATS, objection_to
 from strict.provider import Delivery, Provider, Silence
 from strict.said import Said, call, said, searched, text, thought
 from strict.spoken import WIRES
-from toolwire import Agent, Chat, History, ModelRequest, Reply, Runtime, ToolError, TurnFinished, UserMessage, tool
+from toolwire import (
+    Agent,
+    Chat,
+    History,
+    ModelRequest,
+    Reply,
+    Runtime,
+    ToolError,
+    Trim,
+    TurnFinished,
+    UserMessage,
+    tool,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("few_authorities")]
 
@@ -226,3 +238,21 @@ async def test_a_provider_hears_its_own_words_only(wire: str) -> None:
                 assert (await other.say("Thanks.")).text == "Away."
     assert home.refused + away.refused == []
     assert "hm!" not in away.raw[0].decode()
+
+
+@pytest.mark.parametrize("way", ["say", "stream"])
+async def test_another_agent_other_tools_and_a_memory_that_cuts_off(way: str) -> None:
+    """The newest models of Anthropic refuse what they thought before anything else stood before it."""
+    answers = [said(thought(f"hm! {n}"), text(f"Answer {n}.")) for n in range(9)]
+    newest: Any = {"model": "claude-opus-5-5", "refused": True, "binding": True}
+    async with speaking("anthropic", *answers, **newest) as (model, provider), Runtime() as runtime:
+        agents = [
+            Agent("one", model, "Be brief.", tools=[get_weather]),
+            Agent("two", model, "Be long.", tools=[book, get_weather], memory=Trim(tokens=10)),
+        ]
+        for n in range(6):
+            chat = await runtime.converse(agents[n % 2], id="c")
+            reply = await chat.say("Well?") if way == "say" else await finished(chat, "Well?")
+            assert (reply.ended, reply.text) == ("answered", f"Answer {n}.")
+        assert len(provider.refused) == 1
+        assert all(not objection_to(each, list(chat.history())) for each in FORMATS)
