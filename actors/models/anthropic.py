@@ -56,6 +56,8 @@ _BUDGETED = re.compile(
 _WITHOUT_SCHEMA = re.compile(
     r"claude-(?:[12]|instant|3|4-(?:opus|sonnet)|(?:opus|sonnet)-4(?:[-.]0)?(?:[-@]20\d{6}.*)?$)"
 )
+# Those from 4.7 on: "a non-default temperature, top_p or top_k returns a 400 error".
+_UNSAMPLED = re.compile(r"claude-(?:opus-4[-.][78]|(?:opus|sonnet|haiku|fable|mythos)-5)")
 # Those that can't but think; and one that then thinks between its calls only. The table in
 # https://platform.claude.com/docs/en/build-with-claude/thinking-troubleshooting
 _ALWAYS_THINKS = re.compile(r"claude-(?:fable|mythos|opus-5[-.][5-9])")
@@ -106,6 +108,9 @@ class Anthropic(Hosted):
         sampling: Json = {word: given[word] for word in ("temperature", "top_p") if word in given}
         if len(sampling) > 1 and "claude" in self.model and not _WITHOUT_SCHEMA.search(self.model):
             said = f"{self.model} takes either temperature or top_p: leave out one of them"
+            raise Misuse(failed("model_failed", said))
+        if any(value != 1 for value in sampling.values()) and _UNSAMPLED.search(self.model):
+            said = f"{self.model} takes no {next(iter(sampling))}: leave it out, and say what you want in words"
             raise Misuse(failed("model_failed", said))
         fields |= sampling
         if "stop" in given:

@@ -359,6 +359,15 @@ def test_who_did_not_think_before_a_call_does_not_have_to_after_it() -> None:
     assert "thinking" in asked(adaptive, messages=CALLED)
 
 
+@pytest.mark.parametrize("model", [NEW, "claude-opus-5", "claude-haiku-5-5", "claude-fable-5-1"])
+def test_the_newest_models_are_not_told_how_to_sample(model: str) -> None:
+    settings: Any
+    for settings in ({"temperature": 0.5}, {"top_p": 0.9}):
+        with pytest.raises(Misuse, match=f"{model} takes no {next(iter(settings))}: leave it out"):
+            anthropic(model, base_url=ELSEWHERE, settings=settings)
+    assert settled(anthropic, model, temperature=1)["temperature"] == 1
+
+
 @pytest.mark.parametrize("model", [OLD, "claude-haiku-4-5", NEW, "claude-opus-4-1-20250805"])
 def test_claude_takes_one_word_for_how_to_sample(model: str) -> None:
     with pytest.raises(Misuse, match=f"{model} takes either temperature or top_p: leave out one of them"):
