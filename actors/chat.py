@@ -94,7 +94,7 @@ class Chat:
         """
         wanted = self._conversation.output if output is None else self._expect(output)
         said = spoken(text, blobs, None if output is None else wanted, tool_choice, events=True)
-        return TurnStream(self._context(), self.address, said, wanted, detach=detach)
+        return TurnStream(self._context(), self.address, said, wanted, detach=detach, name=self.id)
 
     def _expect(self, kind: Any) -> Output:
         """What answers have to be for `kind`, told to the conversation too. Raises Misuse for what has no schema."""

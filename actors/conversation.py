@@ -295,8 +295,7 @@ class Conversation(Actor):
             running.tell()
             if running.interrupted:
                 return turn.end("interrupted", failure=INTERRUPTED)
-            failure = failed("timed_out", f"the turn took longer than {self._offer.seconds} s", "maybe", by="turn")
-            return turn.end("time", failure=failure)
+            return turn.end("time", failure=running.late())
         raise AssertionError("a turn ends, is cancelled, or raises")
 
     async def _traced(self, turn: Turn, said: Say | None, context: Context) -> TurnEnded:
@@ -358,7 +357,7 @@ class Conversation(Actor):
             try:
                 heard = await ask(self._asks[type(command)], command, hear=hear)
             except ToolwireError as error:
-                heard = error.failure
+                heard = running.said(error.failure)
                 if heard.code == "too_large" and type(command) is Complete and len(command.newer) > 1:
                     heard = SendAll(history=False, tools=False)  # one by one they may fit
             command = turn.step(heard)

@@ -10,10 +10,10 @@ from msgspec import ValidationError
 from msgspec.structs import replace
 
 from ..protocol.events import CallFinished, CallProgress, Event, ReasoningDelta, Reply, TextDelta, TurnFinished
-from ..protocol.failures import Misuse, ToolwireError, failed
+from ..protocol.failures import Failure, Misuse, ToolwireError, failed
 from ..protocol.messages import Say
 from ..protocol.output import Output
-from ..runtime.border import is_cancellation
+from ..runtime.border import is_cancellation, log
 from ..runtime.context import Context, Door
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class TurnStream:
     """The events of one turn, numbered; the last is TurnFinished.
 
     Leaving the block cancels the turn, and waits for its end. If it is detached the turn goes on, and nobody hears of
-    it any more; the runtime's end cancels it.
+    it any more, but for the log if it fails; the runtime's end cancels it. `name` is that of its conversation.
     """
 
     def __init__(
@@ -44,12 +44,14 @@ class TurnStream:
         wanted: Output | None = None,
         *,
         detach: bool = False,
+        name: str = "",
     ) -> None:
         self._context = context
         self._address = address
         self._said = said
         self._wanted = wanted
         self._detach = detach
+        self._name = name
         self._waiting: deque[Event] = deque()
         self._news: anyio.Event | None = None  # while somebody waits for an event
         self._entered = False
@@ -117,10 +119,12 @@ class TurnStream:
             if self._wanted is not None:
                 reply = typed(reply, self._wanted)
             self._told_end = True
+            self._unheard(reply.failure)
             self._mend(reply)
             self._hear(TurnFinished(reply, self._number + 1))
         except ToolwireError as error:
             self._error = error
+            self._unheard(error.failure)
         except BaseException:
             if self._detach:
                 said = "the runtime was closed before the turn had ended"
@@ -129,6 +133,12 @@ class TurnStream:
         finally:
             self._over = True
             self._tell()
+
+    def _unheard(self, failure: Failure | None) -> None:
+        """Log how a detached turn has failed of which nobody reads any more: by its code, for words may be contents."""
+        if self._detach and self._left and failure is not None and failure.code != "cancelled":
+            log.warning("a turn of %s that nobody followed any more has failed: %s", self._name, failure.code)
+            log.debug("[%s]", failure.message)
 
     def _mend(self, reply: Reply) -> None:
         """Tell how calls ended of which that was lost: a bus may lose events while its connection is down or full."""

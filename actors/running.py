@@ -8,6 +8,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from ..protocol.cues import Wait
 from ..protocol.events import CallFinished, Event
+from ..protocol.failures import Failure, failed
 from ..protocol.messages import TurnEnded
 from ..protocol.tools import ToolResult
 from ..protocol.turn import Command, Turn
@@ -77,6 +78,17 @@ class Running:
         """Go no further, where who was asked last heeded neither interruption nor time. What has ended has."""
         if not isinstance(command, TurnEnded):
             await checkpoint_if_cancelled()
+
+    def late(self) -> Failure:
+        """Why the turn ends now that its time is over: its own, or that of whoever asked for it."""
+        if self._outer < self._own + self.turn.waited:
+            return failed("timed_out", "the time of whoever asked for the turn is over", "maybe", by="deadline")
+        return failed("timed_out", f"the turn took longer than {self.turn.offer.seconds} s", "maybe", by="turn")
+
+    def said(self, failure: Failure) -> Failure:
+        """Why who was asked last did not answer. Where no time is left it says the same whoever noticed it first."""
+        late = failure.code == "timed_out" and self._context.system.clock() >= self._context.deadline
+        return self.late() if late else failure
 
     async def over(self) -> None:
         """Wait for the end of the turn."""

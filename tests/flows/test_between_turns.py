@@ -1,5 +1,6 @@
 """What happens in the instant between two turns, at a full door, and to who does not heed the end of a turn."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -8,6 +9,10 @@ from anyio.lowlevel import checkpoint
 
 from toolwire import Chat, Reply, ToolwireError, scripted, tool
 from toolwire.actors.conversation import Conversation
+from toolwire.actors.running import Running
+from toolwire.protocol.failures import failed
+from toolwire.runtime.deadline import NEVER
+from toolwire.runtime.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -145,3 +150,47 @@ async def test_a_tool_that_outlasts_the_time_ends_the_turn_as_one_that_outlasts_
         assert len(model.requests) == 1
         assert valid(chat, model)
         assert (await chat.say("again")).text == "fine"
+
+
+async def test_the_failure_of_a_detached_turn_that_nobody_follows_is_logged(memory: Any, caplog: Any) -> None:
+    go_on = anyio.Event()
+
+    async def secretive(_request: Any) -> str:
+        await go_on.wait()
+        raise ValueError("hunter2")
+
+    async with memory.open() as runtime:
+        chat = await runtime.converse(model=scripted([secretive, "fine"]), id="user-42")
+        async with chat.stream("go", detach=True):
+            pass
+        async with chat.stream("go", tool_choice="nowhere", detach=True) as refused:
+            pass
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+        assert (await chat.say("again")).text == "fine"
+        with pytest.raises(ToolwireError):
+            await anext(refused)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    said = "a turn of user-42 that nobody followed any more has failed: "
+    assert warnings == [f"{said}model_failed", f"{said}unknown_tool"]
+
+
+async def test_whose_time_was_over_is_said_whoever_noticed_it() -> None:
+    """By a clock of its own: a turn's own time, with what it waited for a person, or that of whoever asked for it."""
+    clock = ManualClock()
+    alarms = SimpleNamespace(set=none, unset=none)
+    system = SimpleNamespace(clock=clock, alarms=alarms, scope=anyio.CancelScope)
+    turn: Any = SimpleNamespace(waited=0.0, offer=SimpleNamespace(seconds=2.0))
+    refused = failed("timed_out", "no time is left", by="deadline")
+    for outer, words in ((NEVER, "the turn took longer than 2.0 s"), (3.0, "the time of whoever asked")):
+        context: Any = SimpleNamespace(system=system, deadline=outer)
+        running = Running(turn, context, 2.0)
+        assert running.said(refused) is refused
+        clock.advance(2.0)
+        assert running.said(refused).message.startswith(words)
+        other = failed("model_failed", "no")
+        assert running.said(other) is other
+
+
+def none(*_: object) -> None:
+    """Sets no alarm."""
