@@ -199,6 +199,8 @@ class Conversation(Actor):
         finally:
             if turn.phase != Phase.PAUSED:
                 self._turn = None
+            if self.memory is not None:
+                self.memory.rewound(self._offer.history)  # what was too large was taken back
         return ended if self._room is None else carried(ended, self._room)
 
     def turned_away(self, message: Any, context: Context) -> Failure | None:

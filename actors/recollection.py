@@ -110,12 +110,26 @@ class Recollection:
             return await _answer(system, text, turn, context, asks)
 
         try:
-            return await self._strategy.shorten(Past(History(turn.offer.history), self.told, ask, self._refused))
+            return checked(
+                await self._strategy.shorten(Past(History(turn.offer.history), self.told, ask, self._refused))
+            )
         except BaseException as error:
             if is_ours(error) or ends_program(error):
                 raise
             log.error("%s: %s raised %s", turn.name, type(self._strategy).__name__, shown(error))
             return None
+
+
+def checked(telling: object) -> Telling | None:
+    """What a strategy gave. Raises TypeError for what can't be told, UnicodeEncodeError for a summary that can't be."""
+    if telling is None:
+        return None
+    if not isinstance(telling, Telling) or type(telling.start) is not int or type(telling.summary) is not str:
+        raise TypeError(
+            f"shorten gives None, or Telling(start, summary) of a whole number and a text, not {telling!r:.100}"
+        )
+    telling.summary.encode()
+    return telling
 
 
 async def _answer(system: str, text: str, turn: Turn, context: Context, model: str | Door) -> str:

@@ -57,6 +57,8 @@ class Weights:
 
     def cut(self, length: int) -> None:
         """Only the first `length` messages are left."""
+        if length >= len(self._sums) - 1:
+            return
         del self._sums[length + 1 :]
         self._known = min(self._known, length)
         self._last = None

@@ -1,0 +1,62 @@
+"""A strategy at work in a conversation: whatever it gives, and whatever is taken back, the conversation goes on."""
+
+from typing import Any
+
+import pytest
+
+from toolwire import AssistantMessage, ModelRequest, Past, Runtime, Telling, ToolwireError, Trim, UserMessage, scripted
+from toolwire.protocol.failures import failed
+
+pytestmark = pytest.mark.anyio
+
+
+class Gives:
+    """A strategy that gives what it was told to give."""
+
+    def __init__(self, what: Any) -> None:
+        self.what = what
+
+    async def shorten(self, past: Past) -> Telling | None:
+        """See `MemoryStrategy`."""
+        return self.what  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(5, id="a number"),
+        pytest.param([UserMessage("hi")], id="messages"),
+        pytest.param(Telling("3"), id="a text for the start"),  # type: ignore[arg-type]
+        pytest.param(Telling(2.5), id="half a message"),  # type: ignore[arg-type]
+        pytest.param(Telling(2, None), id="no summary"),  # type: ignore[arg-type]
+        pytest.param(Telling(2, "\ud800"), id="half a character"),
+    ],
+)
+async def test_what_is_no_telling_is_logged_and_the_turn_goes_on(what: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=scripted(["one", "two", "three"]), memory=Gives(what))
+        for text in ("one", "two", "three"):
+            assert (await chat.say("next")).text == text
+        assert list(chat.told()) == list(chat.history())
+    assert "Gives raised" in caplog.text
+
+
+async def test_what_was_too_large_and_taken_back_has_no_weight_and_cuts_nothing() -> None:
+    def sized(request: ModelRequest) -> str:
+        if any(isinstance(each, UserMessage) and len(each.text) > 5_000 for each in request.messages):
+            raise ToolwireError(failed("too_large", "more than 5,000 characters"))
+        return "yes"
+
+    model = scripted([sized] * 8)
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=model, memory=Trim(1_000))
+        for n in range(3):
+            await chat.say(f"{n}?")
+        reply = await chat.say("x" * 10_000)
+        assert reply.failure is not None
+        assert reply.failure.code == "too_large"
+        assert list(chat.told()) == list(chat.history())
+        for n in range(3, 5):
+            assert (await chat.say(f"{n}?")).ended == "answered"
+        assert list(model.requests[-1].messages) == list(chat.history()[:-1])
+        assert chat.history()[-1] == AssistantMessage("yes")
