@@ -90,7 +90,7 @@ def message_to_anthropic(message: HistoryMessage) -> Json:
         case ToolMessage():
             return {"role": "user", "content": [_told(message)]}
         case AssistantMessage():
-            blocks = laid_out(message, PROVIDER, _visible, _call)
+            blocks = laid_out(message, PROVIDER, ANTHROPIC, _visible, _call)
             said = [block for block in blocks if block is not None]
             return {"role": "assistant", "content": not_ending_with(THOUGHTS, said)}
 

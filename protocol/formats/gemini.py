@@ -212,7 +212,7 @@ def _content(message: HistoryMessage, bare: frozenset[str]) -> Json:
         case ToolMessage():
             return {"role": "user", "parts": [_told(message, bare)]}
         case AssistantMessage():
-            parts = laid_out(message, PROVIDER, _text, _call)
+            parts = laid_out(message, PROVIDER, GEMINI, _text, _call)
             return {"role": "model", "parts": parts or [{"text": ""}]}
         case UserMessage(blobs=blobs) if blobs:
             return {"role": "user", "parts": shown(message, _text, _taken)}

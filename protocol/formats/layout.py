@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 
 from ..history import AssistantMessage, Opaque
 from ..tools import ToolCall
+from .names import Names
 
 
 class _Kind(Struct, frozen=True, gc=False):
@@ -18,11 +19,16 @@ _kind = msgspec.json.Decoder(_Kind).decode
 
 
 def laid_out(
-    message: AssistantMessage, provider: str, text: Callable[[str], Any], call: Callable[[ToolCall], Any]
+    message: AssistantMessage,
+    provider: str,
+    names: Names,
+    text: Callable[[str], Any],
+    call: Callable[[ToolCall], Any],
 ) -> list[Any]:
     """The blocks of `message` for a provider: its own as it made them, the rest as `text` and `call` tell them.
 
-    A block that stands for a call which is no longer in the message is left out: nobody would answer it.
+    A block that stands for a call which is no longer in the message is left out: nobody would answer it. One whose id
+    is not among the `names` of the provider, as others who speak its words give them, is told as any call.
     """
     blocks: list[Any] = []
     open_ = {each.id: each for each in message.calls}
@@ -30,7 +36,7 @@ def laid_out(
     for piece in message.opaque:
         if piece.provider != provider or (piece.call and piece.call not in open_):
             continue
-        if piece.raw:
+        if piece.raw and (not piece.call or names.call_id(piece.call) == piece.call):
             blocks.append(Raw(piece.raw.encode()))
         elif piece.call:
             blocks.append(call(open_[piece.call]))

@@ -113,7 +113,7 @@ def messages_to_mcp(messages: Sequence[HistoryMessage]) -> Json:
             case UserMessage(text, blobs):
                 told.append({"role": "user", "content": shown(message, _text, _shown) if blobs else [_text(text)]})
             case AssistantMessage():
-                blocks = laid_out(message, PROVIDER, _text, _call)
+                blocks = laid_out(message, PROVIDER, MCP, _text, _call)
                 told.append({"role": "assistant", "content": blocks or [_text("")]})
             case ToolMessage() if answered:
                 told[-1]["content"].append(_block(message))

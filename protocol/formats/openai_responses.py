@@ -95,7 +95,9 @@ def items_to_openai_responses(message: HistoryMessage) -> list[Any]:
         case ToolMessage():
             return [_told(message)]
         case AssistantMessage():
-            items = laid_out(message, PROVIDER, lambda text: _message("assistant", text), call_to_openai_responses)
+            items = laid_out(
+                message, PROVIDER, OPENAI_RESPONSES, lambda text: _message("assistant", text), call_to_openai_responses
+            )
             return not_ending_with(THOUGHTS, items) or [_message("assistant", "")]
 
 

@@ -23,8 +23,8 @@ from toolwire.protocol.mending import MISSING, mended
 from toolwire.protocol.tools import ToolCall
 from toolwire.protocol.validity import invalid
 
-IDS = st.sampled_from(["", "a", "b", "a_2", "c:1"])
-NAMES = st.sampled_from(["add", "files.read"])
+IDS = st.sampled_from(["", "a", "b", "a_2", "c:1", " ", "x" * 70])
+NAMES = st.sampled_from(["add", "files.read", "", "a b", "x" * 70])
 CALLS = st.builds(ToolCall, IDS, NAMES, st.sampled_from(["{}", '{"a":1}', "torn {", "[1]"]))
 THOUGHTS = [
     Opaque("openai", '{"reasoning_content":"so"}'),
@@ -48,8 +48,8 @@ def answers(draw: st.DrawFn) -> AssistantMessage:
     opaque = draw(st.lists(st.sampled_from(THOUGHTS), max_size=1))
     provider = draw(st.sampled_from(["", *OWN]))
     for call in calls if provider else ():
-        if call.id in {"a", "b"} and call.name == "add":
-            raw = OWN[provider].replace('"fc_%s"', f'"fc_{call.id}"').replace("%s", f'"{call.id}"')
+        if call.id in {"a", "b", "c:1", "x" * 70} and call.name == "add":
+            raw = OWN[provider].replace('"fc_%s"', f'"fc_{call.id[:3]}"').replace("%s", f'"{call.id}"')
             opaque.append(Opaque(provider, raw, call.id))
     return AssistantMessage(draw(st.sampled_from(["", " ", "text"])), tuple(calls), tuple(opaque))
 
