@@ -1,10 +1,10 @@
 """A model that is asked no more often than a limiter allows."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import anyio
 from msgspec.structs import replace
@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from ...protocol.history import AssistantMessage, HistoryMessage, ToolMessage
 from ...protocol.tools import encode_json
 from ...protocol.wasted import usage_in
-from .contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
-from .hearing import check_settings, close, failure_from, left_of, name_of, prepare
+from .contract import Model, ModelEvent, ModelReply, ModelRequest
+from .hearing import failure_from, left_of
 from .limiter import Limiter
+from .standing import Standing
 
 CHARACTERS = 4
 """Of a text to a token, as providers themselves say for English."""
@@ -22,7 +23,7 @@ CONVERSATIONS = 1_024
 """Conversations whose last count of tokens is kept."""
 
 
-class Limited:
+class Limited(Standing):
     """Asks `model` as `limiter` allows. A request that can't begin within its time fails as `rate_limited`, at once.
 
     Its tokens are estimated, from what the model counted last in the conversation and the size of what is new since;
@@ -30,20 +31,12 @@ class Limited:
     """
 
     def __init__(self, model: Model, limiter: Limiter) -> None:
-        self.inner = model
+        super().__init__(model)
         self.limiter = limiter
         self._counts = Counts()
-        if isinstance(model, StreamingModel):
-            self._hear = model.stream
-            self.stream = self._stream
 
     def __repr__(self) -> str:
         return f"<Limited {self.inner!r} by {self.limiter!r}>"
-
-    @property
-    def model(self) -> str:
-        """What the model inside is called."""
-        return name_of(self.inner)
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Answer `request`. Raises ToolwireError."""
@@ -56,18 +49,6 @@ class Limited:
             raise
         visit.answered(reply)
         return reply
-
-    def check_settings(self, settings: Mapping[str, Any]) -> None:
-        """Raises Misuse for settings that the model can't have."""
-        check_settings((self.inner,), settings)
-
-    async def aclose(self) -> None:
-        """Close the model inside."""
-        await close((self.inner,))
-
-    def prepare(self) -> None:
-        """Make what the first request needs. Raises Misuse if that can't be had."""
-        prepare((self.inner,))
 
     def _stream(self, request: ModelRequest) -> "LimitedStream":
         """The events of the answer to `request`. Raises ToolwireError."""

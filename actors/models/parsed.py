@@ -1,11 +1,11 @@
 """A model whose calls are read from the text that it writes, where its server does not do that."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from random import SystemRandom
 from string import ascii_letters, digits
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from msgspec.structs import replace
 
@@ -14,8 +14,8 @@ from ...protocol.failures import Misuse, failed
 from ...protocol.notations import NOTATIONS
 from ...protocol.text_calls import Piece, TextCalls
 from ...protocol.tools import ToolCall
-from .contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
-from .hearing import check_settings, close, name_of, prepare
+from .contract import Model, ModelEvent, ModelReply, ModelRequest
+from .standing import Standing
 
 ID = 9
 """Characters of an id that is made up: what Mistral's templates take, and no other. A letter or a digit each, so that
@@ -33,7 +33,7 @@ def parsed(model: Model, notation: str) -> "Parsed":
     return Parsed(model, notation)
 
 
-class Parsed:
+class Parsed(Standing):
     """Reads calls from the text of `model`, by a notation of `protocol.notations`.
 
     A call is told, and may start, as soon as its last brace is there; no text is held back but what may begin one. The
@@ -43,11 +43,8 @@ class Parsed:
     """
 
     def __init__(self, model: Model, notation: str) -> None:
-        self.inner = model
+        super().__init__(model)
         self.notation = notation
-        if isinstance(model, StreamingModel):
-            self._hear = model.stream
-            self.stream = self._stream
 
     def __repr__(self) -> str:
         return f"<Parsed {self.inner!r} [tool_parser: {self.notation}]>"
@@ -60,23 +57,6 @@ class Parsed:
         reading = Reading(self.reader(request))
         reading.hear(reply.text)
         return reading.answered(reply)[1]
-
-    @property
-    def model(self) -> str:
-        """What the model inside is called."""
-        return name_of(self.inner)
-
-    def check_settings(self, settings: Mapping[str, Any]) -> None:
-        """Raises Misuse for settings that the model can't have."""
-        check_settings((self.inner,), settings)
-
-    async def aclose(self) -> None:
-        """Close the model inside."""
-        await close((self.inner,))
-
-    def prepare(self) -> None:
-        """Make what the first request needs. Raises Misuse if that can't be had."""
-        prepare((self.inner,))
 
     def reader(self, request: ModelRequest) -> TextCalls:
         """What reads the answer to `request`."""

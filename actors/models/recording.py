@@ -3,11 +3,11 @@
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import anyio.to_thread
 from msgspec import Raw
@@ -16,9 +16,10 @@ from msgspec.structs import replace
 from ...protocol.failures import Failure, ToolwireError, failed
 from ...protocol.history import History, HistoryMessage
 from ...protocol.tools import ToolSpec, encode_json
-from .contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
-from .hearing import check_settings, close, failure_from, name_of, prepare
+from .contract import Model, ModelEvent, ModelReply, ModelRequest
+from .hearing import failure_from
 from .recorded import Exchange, Told, digest, line_of
+from .standing import Standing
 
 CONVERSATIONS = 1_024
 """Conversations of which only what is new is written."""
@@ -26,7 +27,7 @@ CONVERSATIONS = 1_024
 LEFT = failed("cancelled", "the request was left before its end")
 
 
-class Recording:
+class Recording(Standing):
     """Writes what `model` is asked and answers to the file `path`, a line of JSON each, see `Exchange`.
 
     All content is in it, secrets of the conversation too; a new file can be read by its owner alone, one that is there
@@ -35,24 +36,16 @@ class Recording:
     """
 
     def __init__(self, model: Model, path: str | os.PathLike[str]) -> None:
-        self.inner = model
+        super().__init__(model)
         self.path = Path(path)
         self._lines: deque[bytes] = deque()
         self._lock = threading.Lock()
         self._at_line = False
         self._known: OrderedDict[str, History] = OrderedDict()
         self._offered: tuple[Sequence[ToolSpec], dict[str, str]] = ((), {})
-        if isinstance(model, StreamingModel):
-            self._hear = model.stream
-            self.stream = self._stream
 
     def __repr__(self) -> str:
         return f"<Recording {self.inner!r} to {self.path}>"
-
-    @property
-    def model(self) -> str:
-        """What the model inside is called."""
-        return name_of(self.inner)
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Answer `request`. Raises what the model raises."""
@@ -66,18 +59,10 @@ class Recording:
         await self.written()
         return reply
 
-    def check_settings(self, settings: Mapping[str, Any]) -> None:
-        """Raises Misuse for settings that the model can't have."""
-        check_settings((self.inner,), settings)
-
     async def aclose(self) -> None:
         """Write what is left, and close the model inside."""
         await self.written()
-        await close((self.inner,))
-
-    def prepare(self) -> None:
-        """Make what the first request needs. Raises Misuse if that can't be had."""
-        prepare((self.inner,))
+        await super().aclose()
 
     def _stream(self, request: ModelRequest) -> "RecordedStream":
         """The events of the answer to `request`."""

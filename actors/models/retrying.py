@@ -1,9 +1,9 @@
 """A model that is asked again where it failed in a way that may pass."""
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 from msgspec.structs import asdict, replace
@@ -13,25 +13,22 @@ from ...protocol.failures import Failure, Misuse, ToolwireError
 from ...protocol.retry import wait_after
 from ...protocol.tools import Retry
 from ...protocol.wasted import usage_in
-from .contract import Model, ModelReply, ModelRequest, StreamingModel
+from .contract import Model, ModelReply, ModelRequest
 from .hearing import (
     Answering,
     Begun,
     Hearing,
-    check_settings,
-    close,
     failure_from,
     left_of,
-    name_of,
-    prepare,
     sooner,
     too_late,
 )
+from .standing import Standing
 
 T = TypeVar("T")
 
 
-class Retrying:
+class Retrying(Standing):
     """Asks `model` again as `retry` says, within the time of the request. `draw` gives random numbers from 0 to 1.
 
     Tried again is what says so of itself (`Failure.retryable`: 429, 5xx, a connection that failed), and what took too
@@ -43,12 +40,9 @@ class Retrying:
     """
 
     def __init__(self, model: Model, retry: Retry, draw: Callable[[], float] = random.random) -> None:
-        self.inner = model
+        super().__init__(model)
         self.retry = retry
         self.draw = draw
-        if isinstance(model, StreamingModel):
-            self._hear = model.stream
-            self.stream = self._stream
 
     def __repr__(self) -> str:
         return f"<Retrying {self.inner!r} [retries: {self.retry.times}]>"
@@ -63,26 +57,9 @@ class Retrying:
             return tries.answered(await tries.go_on(error, self._whole))
 
     @property
-    def model(self) -> str:
-        """What the model inside is called."""
-        return name_of(self.inner)
-
-    @property
     def once(self) -> Model:
         """The model inside, which is asked once."""
         return self.inner
-
-    def check_settings(self, settings: Mapping[str, Any]) -> None:
-        """Raises Misuse for settings that the model can't have."""
-        check_settings((self.inner,), settings)
-
-    async def aclose(self) -> None:
-        """Close the model inside."""
-        await close((self.inner,))
-
-    def prepare(self) -> None:
-        """Make what the first request needs. Raises Misuse if that can't be had."""
-        prepare((self.inner,))
 
     def _stream(self, request: ModelRequest) -> Answering:
         """The events of the answer to `request`. Raises ToolwireError."""
