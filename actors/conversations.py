@@ -94,6 +94,7 @@ class Conversations:
         plain = agent.tools is None and agent.selector is None and agent.memory is None
         if identity is None and asks is not None and plain:
             return self._private(agent, asks, (), caller, history)
+        taken = identity is not None and identity not in self._chats and await self._answers(identity)
         async with self._preparing:  # two at once would each spawn the model, serve the tools, take the name
             if identity is not None and identity in self._chats:
                 if history:
@@ -116,6 +117,9 @@ class Conversations:
             if identity in self._chats:
                 self._conversations[identity].follow(conversation)
                 return self._chats[identity]
+            if taken:
+                said = f"the conversation {identity[:100]!r} is open in another process: there it goes on, or is closed"
+                raise Misuse(failed("conflict", said))
             return await self._found(identity, conversation)
 
     def _new(
@@ -194,10 +198,7 @@ class Conversations:
         return self._chats[name]
 
     async def _found(self, name: str, conversation: Conversation) -> Chat:
-        """Put a named conversation where others find it. Raises Misuse, `conflict`, if it is open elsewhere."""
-        if self.services.directory is not None and await self._answers(name):
-            said = f"the conversation {name[:100]!r} is open in another process: there it goes on, or is closed"
-            raise Misuse(failed("conflict", said))
+        """Put a named conversation where others find it."""
         if (before := self._closed.get(name)) is not None:
             conversation.turns = before.turns  # its last may still run, and has its number
         ref = await self.system.spawn(conversation, self.system.address("conversation", name))
@@ -220,7 +221,12 @@ class Conversations:
         return chat
 
     async def _answers(self, name: str) -> bool:
-        """Whether somebody else has the conversation of that name. Two who open it at the same instant don't see it."""
+        """Whether somebody else has the conversation of that name. Two who open it at the same instant don't see it.
+
+        Nobody waits for this but who asks: whoever has it may be stuck.
+        """
+        if self.services.directory is None:
+            return False
         with anyio.move_on_after(GREETING):
             try:
                 await self._outside().ask(self.system.address("conversation", name), Greet())

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from functools import partial
 from typing import Any
 
 import anyio
@@ -25,7 +26,10 @@ from toolwire import (
     scripted,
     tool,
 )
-from toolwire.protocol.messages import Complete
+from toolwire.actors.conversations import GREETING
+from toolwire.protocol.messages import Complete, Greet, Greeted
+from toolwire.runtime.actor import Actor
+from toolwire.runtime.context import Context as ActorContext
 
 pytestmark = pytest.mark.anyio
 
@@ -142,6 +146,34 @@ async def test_one_that_is_busy_elsewhere_is_open_all_the_same(nats_url: str) ->
             with pytest.raises(Misuse, match="open in another process"):
                 await there.converse(model=scripted([]), id="c")
             go.set()
+
+
+class Stuck(Actor):
+    """Has a name, and says nothing, as a process that is paused."""
+
+    hears = Greet
+
+    def __init__(self) -> None:
+        self.asked = anyio.Event()
+
+    async def receive(self, message: Greet, context: ActorContext) -> Greeted:
+        """Never."""
+        self.asked.set()
+        await anyio.sleep_forever()
+        raise AssertionError(message, context)
+
+
+async def test_who_asks_for_a_name_that_is_stuck_elsewhere_holds_up_nobody_else(nats_url: str) -> None:
+    async with Runtime(nats_url, namespace="stuck") as here, Runtime(nats_url, namespace="stuck") as there:
+        stuck = Stuck()
+        await there.system.spawn(stuck, there.system.address("conversation", "c"))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(here.converse, model=scripted([]), id="c"))
+            await stuck.asked.wait()
+            with anyio.fail_after(GREETING / 2):
+                await here.converse(model=scripted([]), id="d")
+            tasks.cancel_scope.cancel()
+        assert here.conversations == ("d",)
 
 
 @tool(read_only=True)
