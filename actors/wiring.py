@@ -36,9 +36,9 @@ from .artifacts import ROOM, Artifacts
 from .audit import Sink
 from .catalogue import Catalogue
 from .chat import Chat
-from .confirmations import Confirmations, key_of
+from .confirmations import key_of
 from .conversations import Conversations, told
-from .crew import crew
+from .crew import Terms, crew
 from .directory import Directory
 from .explaining import explained
 from .handlers import Handler
@@ -123,10 +123,8 @@ class Runtime:
         records = Records(self.tools, history, audit, strict=audit_strict)
         self._means = Means(self.tools, bus.instance, records, seconds=call_seconds, taint=taint)
         self._means.customs = Customs(lenient, repair == "on")
-        self._key = key_of(secret)
-        self._policy = policy
-        self._selector = Keyword() if selector is None else selector
-        self._prices = None if prices is None else Prices(prices)
+        chosen, priced = Keyword() if selector is None else selector, None if prices is None else Prices(prices)
+        self._terms = Terms(policy, chosen, priced, key_of(secret))
         self._directory: Directory | None = None
         self._services: Services
         self._conversations: Conversations
@@ -197,22 +195,17 @@ class Runtime:
 
     async def _furnish(self) -> None:
         """Spawn the actors that every runtime has of its own."""
-        system, instance = self.system, self.system.bus.instance
-        system.trail = Raw(encode(Trail(turn=instance)))
+        system = self.system
+        system.trail = Raw(encode(Trail(turn=system.bus.instance)))
         directory = None
         if self.url != "memory://":  # where nobody else can be
             directory = self._directory = Directory(system, self.tools)
             await directory.start()
         self._means.others = directory
         self.tools.tell(self._means.steps.cache)
-        parts = (self._policy, self.tracing, self._artifacts, self._selector)
-        self._dispatcher, self._desk, house = await crew(system, self._means, *parts)
-        executor = self._means.executor
-        workshop = self._workshop
-        workshop.executor = executor
-        workshop.confirmations = Confirmations(instance, system.clock, self._key)
-        self._services = Services(system, self.tools, workshop, directory)
-        self._conversations = Conversations(system, house, self._services, self._context, self._prices)
+        parts = (self._means, self._terms, self.tracing, self._artifacts, self._workshop, directory)
+        made = await crew(system, *parts, self._context)
+        self._dispatcher, self._desk, self._services, self._conversations = made
 
     async def serve(self, *things: Any, prefix: str = "", namespace: str = "", replace: bool = False) -> Served:
         """Serve tools, functions, objects (each public method is a tool), agents and lazy tools; ready when it returns.

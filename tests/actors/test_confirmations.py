@@ -68,7 +68,7 @@ async def bank(most: int = OUTSTANDING, **options: Any) -> AsyncIterator[Bank]:
             return "done"
 
         workshop = runtime._workshop
-        workshop.confirmations = Confirmations(workshop.worker, clock, runtime._key, most=most)
+        workshop.confirmations = Confirmations(workshop.worker, clock, runtime._terms.key, most=most)
         await runtime.serve(transfer, refund)
         yield made
 

@@ -253,7 +253,7 @@ async def test_it_expires_here_and_there() -> None:
     clock = ManualClock()
     async with Runtime() as runtime:
         workshop = runtime._workshop
-        workshop.confirmations = Confirmations(workshop.worker, clock, runtime._key)
+        workshop.confirmations = Confirmations(workshop.worker, clock, runtime._terms.key)
         runtime._desk.held._clock = clock
         mail = Mail()
         await runtime.serve(mail)
