@@ -15,6 +15,7 @@ from msgspec import Raw
 from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.history import HistoryMessage
 from ..protocol.limits import DEFAULT_LIMITS, Limits
+from ..protocol.mending import check_sendable
 from ..protocol.messages import Greet, Remember, SelectTools
 from ..protocol.output import RETRIES, Outputs, output_of
 from ..protocol.prices import Prices
@@ -133,6 +134,8 @@ class Conversations:
         history: Sequence[HistoryMessage] = (),
         memory: Recollection | None = None,
     ) -> Conversation:
+        if history:
+            check_sendable(history)
         if agent.settings and asks.check_settings is not None:
             asks.check_settings(agent.settings)
         made = Conversation(

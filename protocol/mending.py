@@ -27,6 +27,8 @@ class _Item(Struct, frozen=True, gc=False):
 
 
 _decode_item = msgspec.json.Decoder(_Item).decode
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(HistoryMessage).decode
 
 Results = dict[int, ToolMessage]
 """The results of one answer, by the position of their call."""
@@ -62,6 +64,26 @@ def mended(messages: Sequence[HistoryMessage], code: str = "cancelled") -> Seque
     made = [*system, *made]
     same = len(made) == len(messages) and all(map(is_, made, messages))
     return messages if same else made
+
+
+def check_sendable(messages: Sequence[object]) -> None:
+    """Raises Misuse for what no conversation could go on from: each of its turns would fail.
+
+    That is what is no list, and a message whose fields are not of their types or hold what is no text. Of results only
+    the types are looked at: `mended` writes their text anew.
+    """
+    if not isinstance(messages, Sequence):
+        said = f"history is a History or a list of messages, not {type(messages).__name__}"
+        raise Misuse(failed("invalid_call", said))
+    for n, message in enumerate(messages):
+        try:
+            _decode(_encode(message))
+        except (msgspec.DecodeError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            if isinstance(message, HistoryMessage) and not (
+                isinstance(message, ToolMessage) and isinstance(error, UnicodeEncodeError)
+            ):
+                said = f"message {n} of the history can't be told to a model: {error}"
+                raise Misuse(failed("invalid_call", said)) from error
 
 
 def going_on(messages: Sequence[HistoryMessage], system: str) -> list[HistoryMessage]:

@@ -1,5 +1,7 @@
 """What a conversation remembers: it goes on from a history, branches, is rewound and cleared."""
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -79,6 +81,24 @@ async def test_what_is_no_history_is_refused_at_once() -> None:
     async with Runtime() as runtime:
         with pytest.raises(Misuse, match=r"History\.from_openai"):
             await runtime.converse(model=scripted([]), history=[{"role": "user"}])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("history", "sentence"),
+    [
+        (7, "a list of messages, not int"),
+        ((each for each in PAST), "a list of messages, not generator"),
+        ([UserMessage("a"), UserMessage(5)], r"message 1 .* Expected `str`, got `int`"),  # type: ignore[arg-type]
+        ([AssistantMessage(None)], "message 0 .* got `None`"),  # type: ignore[arg-type]
+        ([*PAST, AssistantMessage("", (ToolCall("a", "b", "{}"), "c"))], "message 5 "),  # type: ignore[arg-type]
+        ([UserMessage("half \ud800")], "message 0 .* surrogates not allowed"),
+    ],
+)
+async def test_what_every_turn_would_fail_for_is_refused_at_once(history: Any, sentence: str) -> None:
+    async with Runtime() as runtime:
+        with pytest.raises(Misuse, match=sentence):
+            await runtime.converse(model=scripted([]), history=history)
+        assert len(runtime.conversations) == 0
 
 
 async def test_a_history_for_an_id_that_is_open_is_a_conflict() -> None:
