@@ -125,7 +125,7 @@ steps = st.lists(
         Step,
         st.sampled_from(
             [
-                *("say", "stream", "leave", "cancel", "interrupt", "interrupt_said", "detach"),
+                *("say", "stream", "leave", "cancel", "interrupt", "interrupt_said", "detach", "crowd"),
                 *("approve", "deny", "rewind", "undo", "branch", "clear", "export"),
             ]
         ),
@@ -139,12 +139,15 @@ steps = st.lists(
 class Talk:
     """One conversation, and what its model says next."""
 
-    def __init__(self, runtime: Runtime, provider: str, kind: str, eager: str, said: Sequence[Line]) -> None:
+    def __init__(
+        self, runtime: Runtime, provider: str, kind: str, eager: str, said: Sequence[Line], when_busy: str
+    ) -> None:
         self.runtime = runtime
         self.lines = said
         self.spoken = 0
         self.voice = Voice(provider, self.line, reasons=kind == "reasoning", branches=True)
         self.options: dict[str, Any] = {"references": True, "eager": eager, "limits": LIMITS, "system": "Be short."}
+        self.options["when_busy"] = when_busy
         self.chat: Chat
         self.told: list[Event] = []
 
@@ -188,6 +191,27 @@ class Talk:
                 replies.append(await self.chat.say("Cancelled"))
             tasks.cancel_scope.cancel()
         return replies[0] if replies else None
+
+    async def crowd(self, turns: int) -> None:
+        """Three turns at once, and an interruption after so many turns of the loop: of one, or between two."""
+        ended: list[str] = []
+
+        async def say() -> None:
+            with suppress(ToolwireError):  # where it is refused while another turn runs
+                ended.append((await self.chat.say("Crowd")).ended)
+
+        async def interrupt() -> None:
+            for _ in range(turns):
+                await checkpoint()
+            interrupted.append(await self.chat.interrupt())
+
+        interrupted: list[bool] = []
+        async with anyio.create_task_group() as tasks:
+            for work in (say, say, say, interrupt):
+                tasks.start_soon(work)
+        assert ended
+        if self.options["when_busy"] != "interrupt":
+            assert ended.count("interrupted") <= interrupted.count(True)
 
     async def answered(self, decision: Any) -> Reply | None:
         """A person's word for what waits, if anything does."""
@@ -233,6 +257,9 @@ class Talk:
             case "detach":
                 await self.follow(step.n, detach=True)
                 await self.chat.interrupt()
+            case "crowd":
+                await self.crowd(step.n)
+                pending = pending or bool(self.chat.pending)
             case "approve" | "deny":
                 reply = await self.answered(step.what)
                 pending = True
@@ -270,14 +297,16 @@ def turn_begins(history: Sequence[HistoryMessage]) -> int:
     return max((n for n, message in enumerate(history) if isinstance(message, UserMessage)), default=0)
 
 
-async def through(provider: str, kind: str, eager: str, said: Sequence[Line], done: Sequence[Step]) -> None:
+async def through(
+    provider: str, kind: str, eager: str, said: Sequence[Line], done: Sequence[Step], when_busy: str
+) -> None:
     """One conversation through all steps; then it still answers, and nothing is left."""
     before = running()
     with anyio.fail_after(PATIENCE):
         async with Runtime() as runtime:
             runtime.use(losing)
             await runtime.serve(look, slow, write, fails, lost, pay)
-            talk = Talk(runtime, provider, kind, eager, said)
+            talk = Talk(runtime, provider, kind, eager, said, when_busy)
             await talk.open()
             for step in done:
                 await talk.do(step)
@@ -297,8 +326,9 @@ async def through(provider: str, kind: str, eager: str, said: Sequence[Line], do
     eager=st.sampled_from(["all", "all", "read_only", "off"]),
     said=lines,
     done=steps,
+    when_busy=st.sampled_from(["queue", "queue", "refuse", "interrupt"]),
 )
 def test_any_conversation_is_taken_at_every_step(
-    backend: str, provider: str, kind: str, eager: str, said: list[Line], done: list[Step]
+    backend: str, provider: str, kind: str, eager: str, said: list[Line], done: list[Step], when_busy: str
 ) -> None:
-    anyio.run(through, provider, kind, eager, said, done, backend=backend)
+    anyio.run(through, provider, kind, eager, said, done, when_busy, backend=backend)
