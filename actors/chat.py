@@ -34,7 +34,7 @@ Branch = Callable[[Conversation, int | None, str | None], Awaitable["Chat"]]
 class Chat:
     """One conversation. One turn runs at a time: who speaks meanwhile waits."""
 
-    __slots__ = ("_branch", "_close", "_context", "_conversation", "address", "id")
+    __slots__ = ("_branch", "_close", "_context", "_conversation", "_forget", "address", "id")
 
     def __init__(
         self,
@@ -44,11 +44,13 @@ class Chat:
         conversation: Conversation,
         branch: "Branch",
         close: Callable[[], Awaitable[None]] | None = None,
+        forget: Callable[[str], None] | None = None,
     ) -> None:
         self.id = identity
         self.address = address
         self._branch = branch
         self._close = close
+        self._forget = forget
         self._context = context
         self._conversation = conversation
 
@@ -177,6 +179,9 @@ class Chat:
         """Forget the conversation. A turn that runs goes on to its end."""
         if self._close is not None:
             await self._close()
+            return
+        if self._forget is not None:
+            self._forget(self.id)
             return
         with suppress(ToolwireError):  # a model that can't be told now forgets it in time
             await self._context().ask(self._conversation.leave(self.id), Remember(self.id, 0, ()))

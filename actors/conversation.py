@@ -1,6 +1,6 @@
 """The conversation: a shell around `protocol.turn`. It keeps the history and runs one turn at a time."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any, ClassVar
@@ -34,7 +34,7 @@ from ..protocol.messages import (
     SendAll,
     TurnEnded,
 )
-from ..protocol.offer import Eager, Offer
+from ..protocol.offer import Offer
 from ..protocol.output import Output, Outputs
 from ..protocol.referring import instructed
 from ..protocol.streamed import StreamedTurn
@@ -47,7 +47,7 @@ from .carrying import carried
 from .eager import EagerCalls
 from .house import House
 from .numbered import Numbered
-from .queueing import Queueing, WhenBusy
+from .queueing import Queueing
 from .recollection import Recollection
 from .retelling import outdated, retold, specs_of
 from .running import Running
@@ -94,45 +94,38 @@ class Conversation(Actor):
         house: House,
         *,
         agent: Agent,
-        system: str = "",
-        name: str = "",
         caller: str = "",
         patterns: tuple[str, ...] = (),
         limits: Limits = DEFAULT_LIMITS,
-        settings: Mapping[str, Any] | None = None,
-        references: bool = False,
-        eager: Eager = "read_only",
         room: int | None = None,
         history: Sequence[HistoryMessage] = (),
-        when_busy: WhenBusy = "queue",
         outputs: Outputs | None = None,
-        last_answer: bool = False,
         memory: Recollection | None = None,
     ) -> None:
-        system = instructed(system or system_of(history)) if references else system
+        system = instructed(agent.system or system_of(history)) if agent.references else agent.system
         self._offer = Offer(
             identity,
             going_on(history, system) if history else [SystemMessage(system)] if system else [],
             patterns=patterns,
             limits=limits,
-            settings=dict(settings) if settings else None,
-            references=references,
-            eager=eager,
+            settings=dict(agent.settings) if agent.settings else None,
+            references=agent.references,
+            eager=agent.eager,
             read_only=house.catalogue.only_reads,
-            last_answer=last_answer,
+            last_answer=agent.last_answer,
+            outputs=outputs,
         )
-        self._offer.outputs = outputs
         self.output = None if outputs is None else outputs.default
         self._asks = asks
         self._house = house
         self.agent = agent
-        self._name = name
+        self._name = agent.name
         self.caller = caller
         self._room = room  # bytes of results that a reply may hold: None where it never travels
         self._turn: Turn | None = None  # that runs, or is paused
         self._last: TurnEnded | None = None  # how the turn that was resumed last has ended
         self._running: Running | None = None
-        self._queueing = Queueing(when_busy) if when_busy != "queue" else None
+        self._queueing = Queueing(agent.when_busy) if agent.when_busy != "queue" else None
         self._next: Conversation | None = None
         self.memory = memory
         self.turns = count(1)
@@ -161,17 +154,32 @@ class Conversation(Actor):
         """What was said so far."""
         return self._offer.history
 
-    async def receive(
+    def receive(
         self, message: Say | Answer | Resume | Interrupt | Rewind | Greet, context: Context
-    ) -> TurnEnded | Answered | Interrupted | Rewound | Greeted:
+    ) -> Coroutine[Any, Any, TurnEnded | Answered | Interrupted | Rewound | Greeted]:
         """Run one turn to its end, or to where it waits for a person. However it ends, the history stays valid."""
-        if isinstance(message, Say):
-            turn = self._begun(message)
-            if self._queueing is not None and self._queueing.overtaken(context):
-                self._turn = None
-                turn.start(message.text, message.blobs, message.tool_choice, message.output, message.places)
-                return turn.end("interrupted", failure=INTERRUPTED)
-            return await self._run(turn, message, context)
+        if not isinstance(message, Say):
+            return self._asked(message, context)
+        if self._turn is not None or self._last is not None:
+            self._left()
+        if self._next is not None:
+            self._become(self._next)
+        name = f"{self._offer.conversation}.{next(self.turns)}"
+        streamed = message.events and self._offer.eager != "off"
+        turn = self._turn = (StreamedTurn if streamed else Turn)(self._offer, events=message.events, name=name)
+        if self._queueing is not None and self._queueing.overtaken(context):
+            return self._overtaken(turn, message)
+        return self._run(turn, message, context)
+
+    async def _overtaken(self, turn: Turn, said: Say) -> TurnEnded:
+        """End a turn that was interrupted before it began: what the user said stands in the history."""
+        self._turn = None
+        turn.start(said.text, said.blobs, said.tool_choice, said.output, said.places)
+        return turn.end("interrupted", failure=INTERRUPTED)
+
+    async def _asked(
+        self, message: Answer | Resume | Interrupt | Rewind | Greet, context: Context
+    ) -> TurnEnded | Answered | Interrupted | Rewound | Greeted:
         if isinstance(message, Answer):
             return await self._answer(message.decision, context)
         if isinstance(message, Interrupt):
@@ -191,11 +199,16 @@ class Conversation(Actor):
         return ended
 
     async def _run(self, turn: Turn, said: Say | None, context: Context) -> TurnEnded:
-        """Run a turn that begins, or goes on."""
+        """Run a turn that begins with what the user says, or goes on; whose it is goes along."""
         if context.depth > 1 and context.whose().tainted:  # asked by a tool, on behalf of another turn
             turn.tainted = True
         try:
-            ended = await (self._traced if self._house.tracing.listens() else self._told)(turn, said, context)
+            if self._house.tracing.listens():
+                ended = await self._traced(turn, said, context)
+            else:
+                of = (self._offer.conversation, turn.name, self.caller)  # a Trail, field by field
+                context.trail = Raw(encode((*of, "", "", self._name) if self._name else of))
+                ended = await self._timed(turn, said, context)
         finally:
             if turn.phase != Phase.PAUSED:
                 self._turn = None
@@ -218,17 +231,6 @@ class Conversation(Actor):
         elif turn is not None:
             self._left()
         return Interrupted(running=turn is not None)
-
-    def _begun(self, message: Say) -> Turn:
-        """A new turn; one that was paused is left."""
-        if self._turn is not None or self._last is not None:
-            self._left()
-        if self._next is not None:
-            self._become(self._next)
-        name = f"{self._offer.conversation}.{next(self.turns)}"
-        streamed = message.events and self._offer.eager != "off"
-        turn = self._turn = (StreamedTurn if streamed else Turn)(self._offer, events=message.events, name=name)
-        return turn
 
     def follow(self, other: "Conversation") -> None:
         """From the next turn on, be as `other`, to which nobody has spoken: its agent's, with what was said here."""
@@ -264,18 +266,11 @@ class Conversation(Actor):
             self._turn = None
         self._last = None
 
-    def _told(self, turn: Turn, said: Say | None, context: Context) -> Awaitable[TurnEnded]:
-        """Start a turn with what the user says, or go on with one that was paused; whose it is goes along."""
-        of = (self._offer.conversation, turn.name, self.caller)  # a Trail, field by field
-        context.trail = Raw(encode((*of, "", "", self._name) if self._name else of))
-        return self._timed(turn, said, context)
-
     async def _timed(self, turn: Turn, said: Say | None, context: Context) -> TurnEnded:
         """The turn within its time."""
         system = context.system
         running = self._running = Running(turn, context, self._offer.seconds if said is not None else turn.seconds)
         with running.scope as scope:
-            running.begin()
             try:
                 if said is None:
                     command = turn.step(WAITED)
@@ -343,13 +338,12 @@ class Conversation(Actor):
         self, running: Running, command: Command, context: Context, eager: EagerCalls | None = None
     ) -> TurnEnded:
         """Say what the turn's table commands, and tell it what was answered, until it is over."""
-        turn, told_anew = running.turn, self.memory is not None
+        turn, memory, offered = running.turn, self.memory, self._house.catalogue
         hear = running.hear = Numbered(context, turn, eager).hear if turn.events else None
         ask: Any = context.ask if eager is None else eager.ask
-        if self.memory is not None:
-            ask = self.memory.asking(ask, turn, context, self._asks[Complete])
-        catalogue = self._house.catalogue
-        running.seen = catalogue.version if type(command) is SelectTools else None
+        if memory is not None:
+            ask = memory.asking(ask, turn, context, self._asks[Complete])
+        running.seen = offered.version if type(command) is SelectTools else None
         while not isinstance(command, TurnEnded):
             heard: Heard
             if type(command) is Wait:
@@ -363,11 +357,13 @@ class Conversation(Actor):
                 if heard.code == "too_large" and type(command) is Complete and len(command.newer) > 1:
                     heard = SendAll(history=False, tools=False)  # one by one they may fit
             command = turn.step(heard)
-            if running.scope.cancel_called:
-                await running.heed(command)
+            if running.interrupted and not isinstance(command, TurnEnded):  # what has ended has
+                await running.heed()
             if turn.rounds & OFTEN == OFTEN and context.system.breathless():
                 await checkpoint()
-            if type(command) is Complete and (told_anew or type(heard) is SendAll or catalogue.version != running.seen):
+            if type(command) is Complete and (
+                memory is not None or type(heard) is SendAll or offered.version != running.seen
+            ):
                 command = await self._as_sent(command, running, heard, context)
         if turn.phase == Phase.PAUSED:
             turn.seconds = running.left

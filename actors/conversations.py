@@ -143,19 +143,12 @@ class Conversations:
             asks,
             self.house,
             agent=agent,
-            system=agent.system,
-            name=agent.name,
             caller=told(caller),
             patterns=patterns,
             limits=self._limits(agent, caller) if agent.limits else DEFAULT_LIMITS,
-            settings=agent.settings,
-            references=agent.references,
-            eager=agent.eager,
             room=room,
             history=history,
-            when_busy=agent.when_busy,
-            outputs=outputs_of(agent),
-            last_answer=agent.last_answer,
+            outputs=None if agent.output is None and agent.output_retries == RETRIES else outputs_of(agent),
             memory=memory,
         )
         if self.kept is not None:
@@ -164,7 +157,7 @@ class Conversations:
 
     def _limits(self, agent: Agent, caller: Any) -> Limits:
         """How far a turn may go, on behalf of that caller. Raises Misuse for a limit that nobody could keep."""
-        limits = agent.limits_for(caller)
+        limits = agent.limits_for(caller) if callable(agent.limits) else agent.limits
         if "cost" in limits and self.prices is None and limits["cost"] != math.inf:
             said = 'a limit of cost needs prices: Runtime(prices={"gpt-5*": Price(input=1.25, output=10)})'
             raise Misuse(failed("invalid_call", said))
@@ -193,7 +186,8 @@ class Conversations:
         """A conversation that nobody else can find."""
         name = f"{self.services.instance}-{next(self._numbers)}"
         conversation = self._new(name, agent, asks, patterns, caller, None, history, memory)
-        return Chat(name, self.system.private(conversation, name), self._outside, conversation, self._branching)
+        door = self.system.private(conversation, name)
+        return Chat(name, door, self._outside, conversation, self._branching, forget=asks.forget)
 
     def _resumed(self, name: str, caller: str) -> Chat:
         if caller and caller != self._conversations[name].caller:  # tools would run on behalf of whoever opened it
@@ -258,7 +252,9 @@ class Conversations:
         made = model_from(model)
         name = f"{self.services.instance}-{next(self._numbers)}"
         if "model" in self.system.local:
-            asks = Asks(self.house.asks(self.system.private(ModelActor(made, self.prices), name)))
+            actor = ModelActor(made, self.prices)
+            asks = Asks(self.house.asks(self.system.private(actor, name)))
+            asks.forget = actor.memory.forget
         else:
             await self.system.spawn(ModelActor(made, self.prices), self.system.address("model", name))
             asks = Asks(self.house.asks(self.system.door("model", name)))
@@ -338,12 +334,14 @@ class Asks(dict[type, "str | Door"]):
     """Whom conversations with one model ask. Of a class of its own, so that it can be held weakly.
 
     With a `selector` of an agent's own, whoever else is asked stays as it was, and lasts as long. `check_settings`
-    raises Misuse for settings that the model can't have; None where the model can't tell beforehand.
+    raises Misuse for settings that the model can't have; None where the model can't tell beforehand. `forget` has a
+    model of this process forget a conversation: a message for that would be a tenth of a short conversation.
     """
 
     def __init__(self, asks: "dict[type, str | Door]", selector: Selecting | None = None) -> None:
         super().__init__(asks)
         self.check_settings: Callable[[Mapping[str, Any]], None] | None = getattr(asks, "check_settings", None)
+        self.forget: Callable[[str], None] | None = getattr(asks, "forget", None)
         if selector is not None:
             self[SelectTools] = selector.door
             self.held = (asks, selector)
@@ -354,10 +352,10 @@ def kept(asks: Asks, _model: object) -> Asks:
     return asks
 
 
-def outputs_of(agent: Agent) -> Outputs | None:
-    """What the answers of an agent have to be; None where nobody asks."""
+def outputs_of(agent: Agent) -> Outputs:
+    """What the answers of an agent have to be."""
     if agent.output is None:
-        return None if agent.output_retries == RETRIES else Outputs(None, agent.output_retries)
+        return Outputs(None, agent.output_retries)
     be_ready()
     return Outputs(output_of(agent.output), agent.output_retries)
 

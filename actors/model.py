@@ -51,6 +51,10 @@ class Memory:
         histories.move_to_end(conversation)
         return History(messages)
 
+    def forget(self, conversation: str) -> None:
+        """Nothing of it is needed any more."""
+        self._histories.pop(conversation, None)
+
     def offer(self, digest: str, specs: tuple[ToolSpec, ...] | None) -> tuple[ToolSpec, ...] | None:
         """The specs that `digest` stands for; None if they are not here."""
         if not digest:

@@ -9,9 +9,8 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from ..protocol.cues import Wait
 from ..protocol.events import CallFinished, Event
 from ..protocol.failures import Failure, failed
-from ..protocol.messages import TurnEnded
 from ..protocol.tools import ToolResult
-from ..protocol.turn import Command, Turn
+from ..protocol.turn import Turn
 from ..runtime.context import Context
 from ..runtime.deadline import NEVER
 
@@ -19,9 +18,9 @@ from ..runtime.deadline import NEVER
 class Running:
     """The time of a turn: `seconds` in all, without those in which it waits for a person.
 
-    `scope` is what it runs in, between `begin` and `end`. While a person is waited for, only whoever asked for the turn
-    may have a limit. `interrupted` tells whose cancellation it was, once the scope was cancelled. `seen` is the
-    version of the catalogue that its tools were selected from.
+    The time begins when this is made; `scope` is what the turn runs in, until `end`. While a person is waited for, only
+    whoever asked for the turn may have a limit. `interrupted` tells whose cancellation it was, once the scope was
+    cancelled. `seen` is the version of the catalogue that its tools were selected from.
     """
 
     __slots__ = (
@@ -32,7 +31,6 @@ class Running:
     def __init__(self, turn: Turn, context: Context, seconds: float | None) -> None:
         self.turn = turn
         self.hear: Callable[[Event], None] | None = None  # of whoever follows the turn
-        self._untold: list[ToolResult[Any]] = []
         self._context = context
         self._answered: anyio.Event | None = None
         self._over: anyio.Event | None = None  # where somebody waits for that
@@ -44,10 +42,7 @@ class Running:
         context.deadline = min(self._outer, self._own)
         turn.waited = 0.0
         self.scope = system.scope()
-
-    def begin(self) -> None:
-        """Let the time run, inside the scope."""
-        self._context.system.alarms.set(self.scope, self._context.deadline)
+        system.alarms.set(self.scope, context.deadline)
 
     def end(self) -> None:
         """The turn is over, or paused."""
@@ -60,7 +55,7 @@ class Running:
         turn = self.turn
         told, before = turn.response.told, len(turn.results)
         turn.close()
-        self._untold = [result for result in turn.results[before:] if result.id not in told]
+        self._untold: list[ToolResult[Any]] = [result for result in turn.results[before:] if result.id not in told]
 
     def tell(self) -> None:
         """Tell whoever follows the turn how the calls have ended that were open when it was broken off."""
@@ -74,10 +69,9 @@ class Running:
             self.interrupted = True
             self.scope.cancel()
 
-    async def heed(self, command: Command) -> None:
-        """Go no further, where who was asked last heeded neither interruption nor time. What has ended has."""
-        if not isinstance(command, TurnEnded):
-            await checkpoint_if_cancelled()
+    async def heed(self) -> None:
+        """Go no further, where who was asked last did not heed the interruption."""
+        await checkpoint_if_cancelled()
 
     def late(self) -> Failure:
         """Why the turn ends now that its time is over: its own, or that of whoever asked for it."""

@@ -59,6 +59,7 @@ class Offer:
         eager: Eager = "read_only",
         read_only: Callable[[str], bool] = nobody,
         last_answer: bool = False,
+        outputs: Outputs | None = None,
     ) -> None:
         self.conversation = conversation
         self.history = history
@@ -68,7 +69,7 @@ class Offer:
         self.references = references
         self.eager: Eager = eager
         self.read_only = read_only
-        self.outputs: Outputs | None = None
+        self.outputs = outputs
         self.last_answer = last_answer
         self.known = 0
         self.used: dict[str, None] = {}

@@ -28,7 +28,7 @@ class Repeats:
         self._references = references
         self._made: tuple[ToolCall, ...] = ()  # as long as nothing is counted
         self._by_name: dict[str, list[ToolCall]] | None = None
-        self._counts: dict[str, dict[bytes, int]] = {}
+        self._counts: dict[str, dict[bytes, int]]
 
     def among(self, calls: tuple[ToolCall, ...]) -> tuple[int, ...]:
         """Count `calls`; the positions of those that are made too often."""
@@ -56,7 +56,7 @@ class Repeats:
     def _counted(self) -> dict[str, list[ToolCall]]:
         """The calls by their names, from now on."""
         if self._by_name is None:
-            self._by_name = {}
+            self._by_name, self._counts = {}, {}
             for call in self._made:
                 self._by_name.setdefault(call.name, []).append(call)
         return self._by_name

@@ -241,25 +241,27 @@ class Turn(Asking):
 
     def _completed(self, heard: Completed) -> Command:
         self._take_down(heard)
-        offer, over = self.offer, None
+        if not heard.calls:
+            return self._answered(heard)
+        offer = self.offer
         if offer.metered or self.rounds >= offer.rounds or self.called >= offer.calls:  # asked of each response
             over = self._over(heard)
-        if not heard.calls:
-            return self._answered(heard, over)
-        if over is not None:
-            ended, failure = over
-            self.close("limit_reached", SPENT.format(ended), "none")
-            return self.end(ended, heard.text, failure)
+            if over is not None:
+                self.close("limit_reached", SPENT.format(over[0]), "none")
+                return self.end(over[0], heard.text, over[1])
         return self._call(heard.calls)
 
-    def _answered(self, heard: Completed, over: Over | None) -> Command:
+    def _answered(self, heard: Completed) -> Command:
         """The model has said something, and calls nothing."""
         self.said += heard.text
-        if heard.finish == "paused":  # it has more to say, and wants to be asked for it
+        paused, over = heard.finish == "paused", None
+        if paused or self.wanted is not None or self.offer.metered:  # else no limit has a say in how it ends
+            over = self._over(heard)
+        if paused:  # it has more to say, and wants to be asked for it
             self.response.go_on(self.offer)
             if over is None:
                 return self._complete()
-        if over is not None and (heard.finish == "paused" or over[1] is not None):
+        if over is not None and (paused or over[1] is not None):
             return self.end(over[0], failure=over[1])
         ended = FINISHED.get(heard.finish, "answered")
         if ended == "answered":

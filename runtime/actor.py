@@ -6,7 +6,7 @@ and cancellation nest by themselves, and a busy one makes its caller wait at the
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
 from anyio.lowlevel import checkpoint
@@ -49,7 +49,9 @@ class Actor:
     capacity: ClassVar[int] = CAPACITY
     urgent: ClassVar[tuple[type, ...]] = ()
 
-    async def receive(self, message: Any, context: Context) -> Message:
+    __slots__ = ("__weakref__",)
+
+    def receive(self, message: Any, context: Context) -> Coroutine[Any, Any, Message]:
         """Answer one message."""
         raise NotImplementedError
 
