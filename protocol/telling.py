@@ -111,6 +111,10 @@ class Told:
         """Of all that is told, by what the provider has reported and by size."""
         return self.weights.beside + self._head_tokens + self.weights.after(self.telling.start)
 
+    def fixed(self, history: Sequence[HistoryMessage]) -> float:
+        """The tokens of what is told in any case: tools, and what the system says."""
+        return self.weights.beside + self.weights.between(0, systems(history))
+
     def tell(self, history: Sequence[HistoryMessage], telling: Telling) -> None:
         """From now on tell this."""
         start = whole(history, telling.start)
@@ -164,7 +168,7 @@ class Told:
 
         At a user's message, unless more than half of what could be told would be left out for that: then within a turn.
         """
-        start = self.weights.reaching(tokens - self.weights.beside - self.weights.between(0, systems(history)))
+        start = self.weights.reaching(tokens - self.fixed(history))
         start = max(start, self.telling.start)
         asked = next((n for n in range(start, len(history)) if by_user(history[n])), None)
         if asked is not None and self.weights.after(asked) * 2 >= self.weights.after(start):

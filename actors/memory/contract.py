@@ -46,6 +46,11 @@ class Past:
         """How many tokens that has, tools included: as the provider counted them, and by size since it did."""
         return self._told.tokens
 
+    @property
+    def fixed(self) -> float:
+        """How many of these tokens can't be left out: tools, and what the system says."""
+        return self._told.fixed(self.messages)
+
     def point(self, tokens: float) -> int:
         """From which message on the model can be told so that it is at most so many `tokens`, by the same estimate.
 

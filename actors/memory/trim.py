@@ -1,5 +1,7 @@
 """Leaves out what was said first."""
 
+import logging
+
 from msgspec import Struct
 
 from ...protocol.failures import Misuse, failed
@@ -7,9 +9,14 @@ from ...protocol.options import is_count
 from ...protocol.telling import Telling
 from .contract import Past
 
+log = logging.getLogger("toolwire.memory")
+
 
 class Trim(Struct, frozen=True):
-    """Tells the model at most about `tokens` tokens, tools included: beyond that only the newest `keep` of them."""
+    """Tells the model at most about `tokens` tokens, tools included: beyond that only the newest messages.
+
+    These have the share `keep` of what the tools and the system leave.
+    """
 
     tokens: int = 100_000
     keep: float = 0.5
@@ -28,7 +35,11 @@ def cut(past: Past, tokens: int, keep: float) -> int | None:
     """Where to begin once there are more than `tokens`, or they were refused; None to leave it as it is."""
     if past.tokens <= tokens and not past.refused:
         return None
-    start = past.point(min(tokens, past.tokens) * keep)
+    most, fixed = min(tokens, past.tokens), past.fixed
+    if fixed >= tokens:
+        said = "tools and system alone have about %d tokens, and a memory of %d leaves only the newest message"
+        log.warning(said, fixed, tokens)
+    start = past.point(fixed + max(0.0, most - fixed) * keep)
     return start if start > past.telling.start else None
 
 

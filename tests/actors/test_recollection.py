@@ -4,8 +4,21 @@ from typing import Any
 
 import pytest
 
-from toolwire import AssistantMessage, ModelRequest, Past, Runtime, Telling, ToolwireError, Trim, UserMessage, scripted
+from toolwire import (
+    AssistantMessage,
+    ModelReply,
+    ModelRequest,
+    Past,
+    Runtime,
+    Telling,
+    ToolwireError,
+    Trim,
+    Usage,
+    UserMessage,
+    scripted,
+)
 from toolwire.protocol.failures import failed
+from toolwire.protocol.weights import guessed
 
 pytestmark = pytest.mark.anyio
 
@@ -60,3 +73,20 @@ async def test_what_was_too_large_and_taken_back_has_no_weight_and_cuts_nothing(
             assert (await chat.say(f"{n}?")).ended == "answered"
         assert list(model.requests[-1].messages) == list(chat.history()[:-1])
         assert chat.history()[-1] == AssistantMessage("yes")
+
+
+@pytest.mark.parametrize(("tokens", "enough"), [(2_000, True), (1_000, False)])
+async def test_tools_that_take_most_of_it_leave_a_share_of_the_rest(
+    tokens: int, caplog: pytest.LogCaptureFixture, *, enough: bool
+) -> None:
+    def counted(request: ModelRequest) -> ModelReply:
+        return ModelReply("a " * 50, usage=Usage(1_500 + round(sum(map(guessed, request.messages))), 5))
+
+    model = scripted([counted] * 40)
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=model, memory=Trim(tokens))
+        for _ in range(40):
+            assert (await chat.say("q " * 20)).ended == "answered"
+    told = [len(request.messages) for request in model.requests]
+    assert (min(told[1:]) > 1) == enough
+    assert ("alone have about 1" in caplog.text) != enough
