@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 from ...protocol.failures import Misuse, ToolwireError, failed
@@ -35,7 +36,14 @@ _PROVIDERS: dict[str, Callable[..., Model]] = {
     "openai": _openai,
     "openai_responses": _openai_responses,
 }
-_SPELLING = re.compile(r"(?P<provider>[^:]+):(?P<model>.+?)(?:@(?P<base_url>https?://\S+))?", re.DOTALL)
+EXAMPLES = {
+    "anthropic": "anthropic:claude-sonnet-4-5",
+    "openai": "openai:gpt-5.1",
+    "openai_responses": "openai_responses:gpt-5.1",
+}
+_SPELLING = re.compile(r"(?P<provider>[^:]+):(?P<model>(?!@https?://).+?)(?:@(?P<base_url>https?://\S+))?", re.DOTALL)
+_HOST = re.compile(r".*@[\w.-]+:\d+(/.*)?", re.DOTALL)
+"""A base URL without its scheme: as the end of a model's name it would go to the provider itself."""
 
 
 def model_from(model: object) -> Model:
@@ -65,14 +73,29 @@ def as_model(model: object) -> Model:
 def model_named(name: str, **options: Any) -> Model:
     """The model of that name; `options` are those of its provider's function. Raises Misuse."""
     spelling = _SPELLING.fullmatch(name)
-    known = ", ".join(sorted(_PROVIDERS))
     if spelling is None:
-        raise Misuse(failed("model_failed", f'{name!r} names no provider: write "openai:{name}" (known: {known})'))
+        raise Misuse(failed("model_failed", _unnamed(name)))
     provider, model, base_url = spelling.group("provider", "model", "base_url")
     make = _PROVIDERS.get(provider)
     if make is None:
-        raise Misuse(failed("model_failed", f"the provider {provider!r} is not known here; known: {known}"))
+        near = get_close_matches(provider.lower(), _PROVIDERS, 1)
+        hint = f"do you mean {near[0]!r}?" if near else f"known: {', '.join(_PROVIDERS)}"
+        raise Misuse(failed("model_failed", f"the provider {provider[:100]!r} is not known here; {hint}"))
+    if base_url is None and _HOST.fullmatch(model):
+        said = f"{name[:200]!r}: the URL after the @ begins with http:// or https://"
+        raise Misuse(failed("model_failed", said))
     return make(model, base_url=base_url, **options)
+
+
+def _unnamed(name: str) -> str:
+    """What is wrong with a name that has no provider, or no model."""
+    known = f"(known: {', '.join(_PROVIDERS)})"
+    provider = name.partition(":")[0]
+    if not name or ":" in name or provider in _PROVIDERS:
+        example = EXAMPLES.get(provider, EXAMPLES["openai"])
+        return f'{name[:200]!r} is no name of a provider and a model, such as "{example}" {known}'
+    provider = "anthropic" if name.startswith("claude") else "openai"
+    return f'{name[:200]!r} names no provider: write "{provider}:{name[:200]}" {known}'
 
 
 class _Whole:

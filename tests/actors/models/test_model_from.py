@@ -91,3 +91,24 @@ async def test_a_stream_without_a_reply_is_a_failure() -> None:
     model: Model = model_from(Shouting())
     with pytest.raises(ToolwireError, match="without a ModelReply"):
         await model.complete(ModelRequest([]))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("", 'such as "openai:gpt-5.1"'),
+        ("openai", 'such as "openai:gpt-5.1"'),
+        ("anthropic:", 'such as "anthropic:claude-sonnet-4-5"'),
+        ("openai:@http://127.0.0.1:9/v1", "no name of a provider and a model"),
+        ("claude-sonnet-4-5", 'write "anthropic:claude-sonnet-4-5"'),
+        ("gpt-5.1", 'write "openai:gpt-5.1"'),
+        ("opnai:gpt-5.1", "do you mean 'openai'"),
+        ("Anthropic:claude", "do you mean 'anthropic'"),
+        ("openai:llama@localhost:11434/v1", "begins with http:// or https://"),
+        ("openai:llama@127.0.0.1:8000", "begins with http:// or https://"),
+    ],
+)
+def test_a_name_that_is_misspelt_is_told_how(name: str, said: str) -> None:
+    with pytest.raises(Misuse) as refused:
+        model_from(name)
+    assert said in str(refused.value)
