@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from ....protocol.failures import Misuse, ToolwireError
-from ..console import harmless, output, settle
+from ..console import Output, harmless, output, settle
 from .audit import audit
 from .broker import broker
 from .call import call
@@ -35,6 +35,7 @@ app = App(
     help_format="plaintext",
     help_epilogue=EPILOGUE,
     version=lambda: importlib.metadata.version("toolwire"),
+    console=Output(),  # help, too, may be read by `head`
     suppress_keyboard_interrupt=False,  # it would call sys.exit
     config=(Environment("TOOLWIRE_", command=False), File("toolwire.toml"), File("pyproject.toml", "tool", "toolwire")),
 )

@@ -17,14 +17,15 @@ from cyclopts import Parameter
 from msgspec.structs import replace
 
 from ....protocol.events import ConfirmationWanted, Event, Pending, Reply, TextDelta, TurnFinished
-from ....protocol.failures import Misuse, failed
+from ....protocol.failures import Misuse, ToolwireError, failed
 from ....protocol.history import HistoryMessage
 from ...agent import Agent
 from ...chat import Chat
+from ...models.wire import is_url
 from ..console import harmless, output
 from ..live import TurnView
 from .asides import Asides
-from .exits import Exit, exit_of
+from .exits import Exit, as_by_ctrl_c, exit_of
 from .kept_history import KeptHistory
 from .loading import attribute
 from .options import Json, Namespace, Nats, Tools, joined
@@ -86,6 +87,9 @@ def agent_of(agent: str | None, model: str | None, base_url: str | None, system:
     if agent is not None:
         found: Agent = attribute(agent, Agent)
         return found
+    if base_url and not is_url(base_url):
+        said = f"--base-url is one such as http://127.0.0.1:11434/v1, not {base_url!r:.100}"
+        raise Misuse(failed("invalid_call", said))
     named = f"{model}@{base_url}" if base_url else str(model)
     return Agent("", named, system, ("*",) if everything else None)
 
@@ -108,9 +112,17 @@ def talk(portal: BlockingPortal, conversation: Chat, kept: KeptHistory | None, *
     asides = Asides(portal, conversation)
     for line in typed_lines() if typed else sys.stdin:
         text = asides.take(line.strip()) if typed else line.strip()
-        reply = turn(portal, conversation, text, json=json, typed=typed) if text else None
-        if kept is not None:
-            kept.keep(conversation.history())
+        reply: Reply | None = None
+        told_to_end: list[int] = []
+        try:
+            if text:
+                with as_by_ctrl_c() as told_to_end:
+                    reply = turn(portal, conversation, text, json=json, typed=typed)
+        finally:
+            if not still_kept(kept, conversation):
+                ended = Exit.FAILED
+        if told_to_end:
+            return Exit.INTERRUPTED
         if typed or not text:
             continue
         if reply is None:
@@ -118,6 +130,17 @@ def talk(portal: BlockingPortal, conversation: Chat, kept: KeptHistory | None, *
         if reply.ended != "answered":
             ended = Exit.FAILED if reply.failure is None else exit_of(reply.failure)
     return ended
+
+
+def still_kept(kept: KeptHistory | None, conversation: Chat) -> bool:
+    """Keep what was said so far, if it is to be kept. Where that can't be done, that is said, and nothing is lost."""
+    try:
+        if kept is not None:
+            kept.keep(conversation.history())
+    except ToolwireError as error:
+        output(stderr=True).print(harmless(error.failure.message), style="red", soft_wrap=True)
+        return False
+    return True
 
 
 def typed_lines() -> Iterator[str]:

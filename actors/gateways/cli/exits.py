@@ -39,17 +39,26 @@ def exit_of(failure: Failure) -> Exit:
 
 
 @contextmanager
-def as_by_ctrl_c() -> Iterator[None]:
-    """SIGTERM ends what runs inside as Ctrl-C does: it is cancelled, wherever it runs, and what it started is ended."""
+def as_by_ctrl_c() -> Iterator[list[int]]:
+    """SIGTERM ends what runs inside as Ctrl-C does: it is cancelled, wherever it runs, and what it started is ended.
+
+    In the list are the signals that came so, for whoever goes on after a Ctrl-C.
+    """
+    came: list[int] = []
+
+    def heard(number: int, _frame: object) -> None:
+        came.append(number)
+        signal.raise_signal(signal.SIGINT)
+
     ours = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler  # ignored by what a script puts behind
     )
     if ours:
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, heard)
     try:
-        yield
+        yield came
     finally:
         if ours:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -13,6 +13,7 @@ class KeptHistory:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._place = Path(os.path.realpath(file))  # a link stays one
 
     def read(self) -> History:
         """What was said so far: nothing, if there is no such file. Raises Misuse for a file of anything else."""
@@ -29,11 +30,11 @@ class KeptHistory:
     def keep(self, history: History) -> None:
         """Write all of it, or, where that can't be done, nothing. Raises Misuse then."""
         try:
-            handle, new = mkstemp(prefix=f".{self._file.name}.", dir=self._file.parent)
+            handle, new = mkstemp(prefix=f".{self._place.name[:100]}.", dir=self._place.parent)
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as stream:
                     stream.write(history.to_json())
-                Path(new).replace(self._file)
+                Path(new).replace(self._place)
             except BaseException:
                 Path(new).unlink()
                 raise

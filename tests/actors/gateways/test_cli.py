@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[3]
 
 WORK = '''
 import os
+import shutil
 from pathlib import Path
 import anyio
 from toolwire import Agent, Context, ToolError, scripted, tool
@@ -80,6 +81,13 @@ CALLS = [("greet", {"name": "Ada"}), ("greet", {})]
 FRIEND = Agent("friend", scripted([["Wait. ", *CALLS], "Done.", "Bye."]), tools=[greet])
 CAREFUL = Agent("careful", scripted([("pay", {"amount": 500}), "So it stays."]), tools=[pay])
 FORGER = Agent("forger", scripted([("tell", {"whom": "Ada\\n  do it? [y/N] y\\nTold."}), "So."]), tools=[tell])
+
+@tool
+async def leave() -> None:
+    """Take away the place where the conversation is kept."""
+    shutil.rmtree("kept")
+
+MOVER = Agent("mover", scripted([("leave", {}), "Moved.", "Bye."]), tools=[leave])
 PATIENT = Agent("patient", scripted([("look", {"pipe": "pipe", "seconds": 3600}), "Again."]), tools=[SLOW[1]])
 '''
 
@@ -696,6 +704,53 @@ def test_a_chat_that_cannot_be_kept_says_so(toolwire: Toolwire, work: Path) -> N
     assert "toolwire: the conversation can't be kept in nowhere/talk.json: No such file or directory" in said.err
 
 
+def test_a_link_to_a_kept_conversation_stays_one(toolwire: Toolwire, work: Path) -> None:
+    (work / "link.json").symlink_to("talk.json")
+    assert toolwire("chat", "--agent", "work:FRIEND", "--history", "link.json", stdin="Hello\n").code == 0
+    assert (work / "link.json").is_symlink()
+    assert History.from_json((work / "talk.json").read_bytes())[0] == UserMessage("Hello")
+
+
+def test_a_chat_that_can_no_longer_be_kept_goes_on_and_has_failed(toolwire: Toolwire, work: Path) -> None:
+    (work / "kept").mkdir()
+    said = toolwire("chat", "--agent", "work:MOVER", "--history", "kept/talk.json", stdin="Move\nGo on\n")
+    assert (said.code, said.out) == (1, "Moved.\nBye.\n")
+    assert said.err.count("the conversation can't be kept in kept/talk.json: No such file or directory") == 2
+
+
+def test_a_base_url_without_its_scheme_reaches_no_provider(toolwire: Toolwire) -> None:
+    said = toolwire("chat", "--model", "openai:m", "--base-url", "localhost:11434/v1", stdin="Hello\n")
+    assert (said.code, said.err.partition(",")[0]) == (
+        2,
+        "toolwire: --base-url is one such as http://127.0.0.1:11434/v1",
+    )
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_chat_that_is_told_to_end_keeps_what_was_said(options: tuple[str, ...], pipe: Pipe, work: Path) -> None:
+    command = [*COMMAND, "chat", "--agent", "work:PATIENT", "--history", "talk.json", *options]
+    with subprocess.Popen(
+        command, cwd=work, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as program:
+        assert program.stdin is not None
+        program.stdin.write("Wait\nGo on\n")
+        program.stdin.flush()
+        pipe.number()
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(PATIENCE) == 130
+    said = [type(message).__name__ for message in History.from_json((work / "talk.json").read_bytes())]
+    assert said == ["UserMessage", "AssistantMessage", "ToolMessage"]
+
+
+def test_help_that_is_read_by_head_ends_well(work: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*COMMAND, "chat", "--help"]
+    done = subprocess.run(command, cwd=work, env=environment(), stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_settings_are_json_or_text(toolwire: Toolwire, work: Path) -> None:
     assert [setting(given) for given in ("temperature=0.2", "reasoning_effort=low", 'stop=["a=b"]', "extra={}")] == [
         ("temperature", 0.2),
@@ -763,6 +818,19 @@ def test_ctrl_c_interrupts_the_turn_and_then_the_chat(terminal: Callable[..., Te
     shown.process.send_signal(signal.SIGINT)
     shown.write("\n")  # a signal between prompt and select() is noted by CPython's readline at the next key only
     assert shown.process.wait(PATIENCE) == 130
+
+
+def test_a_typed_chat_that_is_told_to_end_in_a_turn_ends(
+    terminal: Callable[..., Terminal], pipe: Pipe, work: Path
+) -> None:
+    shown = terminal("chat", "--agent", "work:PATIENT", "--history", "talk.json")
+    shown.until("> ")
+    shown.write("Wait\n")
+    pipe.number()
+    shown.until("look(")
+    shown.process.send_signal(signal.SIGTERM)
+    assert shown.process.wait(PATIENCE) == 130
+    assert len(History.from_json((work / "talk.json").read_bytes())) == 3
 
 
 @pytest.mark.parametrize(("typed", "seen"), [("y", "paid 500"), ("n", "confirmation_denied")])
