@@ -55,7 +55,10 @@ class Agent(Struct, frozen=True):
         if self.limits and not callable(self.limits):
             self._check(self.limits)
         if (
-            self.tools is not None
+            self.name.__class__ is not str
+            or self.system.__class__ is not str
+            or self.settings.__class__ is not dict
+            or self.tools is not None
             or self.references is not False
             or self.eager != "read_only"
             or self.last_answer is not False

@@ -89,7 +89,8 @@ class Conversations:
     async def open(
         self, agent: Agent, identity: str | None, caller: Any, history: Sequence[HistoryMessage] = ()
     ) -> Chat:
-        """The conversation of that name, or a new one, which goes on from `history`."""
+        """The conversation of that name, or a new one, which goes on from `history`. Raises Misuse."""
+        look_at(agent, identity)
         known = self._models.get(agent.model if isinstance(agent.model, str) else id(agent.model))
         asks = None if known is None else known()
         plain = agent.tools is None and agent.selector is None and agent.memory is None
@@ -358,6 +359,15 @@ def outputs_of(agent: Agent) -> Outputs:
         return Outputs(None, agent.output_retries)
     be_ready()
     return Outputs(output_of(agent.output), agent.output_retries)
+
+
+def look_at(agent: object, identity: object) -> None:
+    """Raises Misuse for what no conversation can be opened by."""
+    if not isinstance(agent, Agent):
+        said = f"converse(agent) takes an Agent, converse(model=…) a model or its name: {agent!r:.100} is no agent"
+        raise Misuse(failed("invalid_call", said))
+    if identity is not None and not (isinstance(identity, str) and identity):
+        raise Misuse(failed("invalid_call", f"the id of a conversation is a text of its own, not {identity!r:.100}"))
 
 
 def told(caller: Any) -> str:

@@ -64,6 +64,9 @@ class TurnStream:
         self._tasks: TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            said = "a stream is one turn, and was entered already: chat.stream(…) makes another"
+            raise Misuse(failed("invalid_call", said))
         self._entered = True
         if self._detach:
             self._context.system.tasks.start_soon(self._run)

@@ -1,6 +1,6 @@
 """Of what kind the options of tools, agents and runtimes are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..protocol.breaker import Breaker
@@ -27,6 +27,11 @@ def is_selector(value: Any) -> bool:
     if isinstance(value, type) or not isinstance(value, SelectionStrategy):
         return False
     return COUNT.fits(getattr(value, "most", 1)) and TRUTH.fits(getattr(value, "always", True))
+
+
+def is_memory(value: Any) -> bool:
+    """Whether `value` is a memory strategy, and not the class of one."""
+    return isinstance(value, MemoryStrategy) and not isinstance(value, type)
 
 
 SELECTOR = Kind("an object with add, remove and select (and, if it likes, most and always)", is_selector)
@@ -61,14 +66,15 @@ RUNTIME = {
 }
 
 AGENT = {
+    "name": TEXT,
+    "system": maybe(TEXT),
+    "settings": Kind("a dict, such as {'temperature': 0.2}", lambda value: isinstance(value, Mapping)),
     "tools": maybe(Kind('a list: of tools, functions, names or globs, such as ["*"]', is_tools)),
     "references": TRUTH,
     "eager": Kind("'read_only', 'all' or 'off'", lambda value: value in ("read_only", "all", "off")),
     "last_answer": TRUTH,
     "selector": maybe(SELECTOR),
     "output_retries": COUNT_OR_0,
-    "memory": maybe(
-        Kind("an object with shorten, such as Trim(tokens=100_000)", lambda value: isinstance(value, MemoryStrategy))
-    ),
+    "memory": maybe(Kind("an object with shorten, such as Trim(tokens=100_000)", is_memory)),
     "when_busy": Kind("'queue', 'refuse' or 'interrupt'", lambda value: value in ("queue", "refuse", "interrupt")),
 }

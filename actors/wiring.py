@@ -157,6 +157,7 @@ class Runtime:
         return tuple(self._means.records.latest)
 
     async def __aenter__(self) -> Self:
+        self.system.must_be_closed()
         await self._workshop.__aenter__()
         try:
             await self._enter_system()

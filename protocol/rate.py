@@ -39,9 +39,9 @@ class Rate(Struct, frozen=True, gc=False):
         return self.seconds / self.count
 
 
-def rate(text: str) -> Rate:
+def rate(text: object) -> Rate:
     """What "10/s", "30/m", "100/h", "5/10s" or "1000/d" says. Raises Misuse for anything else."""
-    found = WRITTEN.fullmatch(text)
+    found = WRITTEN.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         said = f"{text!r:.100} is no rate: write how many in which time, such as '10/s', '30/m', '5/10s' or '100/h'"
         raise Misuse(failed("invalid_call", said))

@@ -104,6 +104,11 @@ class ActorSystem:
     def __repr__(self) -> str:
         return f"<ActorSystem {self.bus.url} [actors: {len(self._places)}]>"
 
+    def must_be_closed(self) -> None:
+        """Raises Misuse where it is open: what is entered twice ends twice, under whoever still uses it."""
+        if self.open:
+            raise Misuse(failed("conflict", "the runtime is open already: use it, or make another Runtime"))
+
     async def __aenter__(self) -> Self:
         self.clock = loop_clock()
         await self.bus.__aenter__()

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from toolwire import Agent, Breaker, JsonLines, Policy, Retry, Rule, Runtime, Sqlite, Tool, scripted, tool
+from toolwire import Agent, Breaker, JsonLines, Policy, Retry, Rule, Runtime, Sqlite, Tool, Trim, scripted, tool
 from toolwire.protocol.failures import Misuse
 
 TOOL: list[tuple[dict[str, Any], str]] = [
@@ -73,6 +73,9 @@ AGENT: list[tuple[dict[str, Any], str]] = [
     ({"limits": 3}, "the agent 'a': limits are an object, not 3"),
     ({"tools": "find_flight"}, "the agent 'a': tools must be a list"),
     ({"tools": f}, "the agent 'a': tools must be a list"),
+    ({"settings": "x"}, "the agent 'a': settings must be a dict, such as {'temperature': 0.2}, not 'x'"),
+    ({"system": ["Be brief."]}, "the agent 'a': system must be a text, or None, not ['Be brief.']"),
+    ({"memory": Trim}, "the agent 'a': memory must be an object with shorten"),
 ]
 
 

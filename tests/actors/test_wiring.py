@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import signal
 import weakref
 from contextlib import AsyncExitStack
@@ -164,6 +165,49 @@ async def test_stopped_it_is_unknown() -> None:
         served = await runtime.serve(double)
         await served.stop()
         assert failure_code(await runtime.call(double, {"x": 1})) == "unknown_tool"
+
+
+async def test_one_that_is_open_is_not_entered_again() -> None:
+    async with Runtime() as runtime:
+        with pytest.raises(Misuse, match="the runtime is open already"):
+            await runtime.__aenter__()
+        await runtime.serve(double)
+        assert (await runtime.call(double, {"x": 2})).value == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"agent": "openai:gpt-5.1"}, "converse(agent) takes an Agent, converse(model=…) a model or its name"),
+        ({"agent": scripted([])}, "is no agent"),
+        ({"agent": Agent}, "is no agent"),
+        ({"id": 5}, "the id of a conversation is a text of its own, not 5"),
+        ({"id": ""}, "the id of a conversation is a text of its own, not ''"),
+        ({"history": 5}, "a history is a list of messages, not 5"),
+        ({"history": '{"toolwire_history":1,"messages":[]}'}, "History.from_json(…) reads a document"),
+        ({"history": {"messages": []}}, "a history is a list of messages"),
+    ],
+)
+async def test_what_is_no_conversation_is_refused_in_a_sentence(options: dict[str, Any], said: str) -> None:
+    async with Runtime() as runtime:
+        with pytest.raises(Misuse, match=re.escape(said)):
+            await runtime.converse(**{"model": scripted([]), **options})
+
+
+async def test_a_stream_is_entered_once() -> None:
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=scripted(["a", "b"]))
+        stream = chat.stream("Hello")
+        async with stream as events:
+            assert [type(event).__name__ async for event in events] == ["TextDelta", "TurnFinished"]
+        with pytest.raises(Misuse, match="makes another"):
+            await stream.__aenter__()
+        assert len(chat.history()) == 2
+
+
+async def test_run_is_not_for_those_who_have_an_event_loop() -> None:
+    with pytest.raises(Misuse, match="for programs without an event loop"):
+        run(Agent("a", scripted(["b"])), "Hello")
 
 
 async def test_before_it_is_entered_and_after_it_is_left_it_is_closed() -> None:
