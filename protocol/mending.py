@@ -5,7 +5,7 @@ one result for each of its calls, in the order asked; no id of a call twice. Wha
 """
 
 from collections import deque
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Sequence
 from operator import is_
 
 import msgspec
@@ -72,8 +72,9 @@ def check_sendable(messages: Sequence[object]) -> None:
     That is what is no list, and a message whose fields are not of their types or hold what is no text. Of results only
     the types are looked at: `mended` writes their text anew.
     """
-    if not isinstance(messages, Sequence):
-        said = f"history is a History or a list of messages, not {type(messages).__name__}"
+    if isinstance(messages, str) or not isinstance(messages, Sequence):
+        what = "History.from_json(…) reads a document, chat.history() is that of a conversation"
+        said = f"history is a History or a list of messages, not {type(messages).__name__}: {what}"
         raise Misuse(failed("invalid_call", said))
     for n, message in enumerate(messages):
         try:
@@ -104,9 +105,6 @@ def system_of(messages: Sequence[HistoryMessage]) -> str:
 
 def _results(messages: Sequence[HistoryMessage]) -> dict[int, Results]:
     """The results that there are, by the index of their answer. Raises Misuse for what is no message."""
-    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
-        what = "History.from_json(…) reads a document, chat.history() is that of a conversation"
-        raise Misuse(failed("invalid_call", f"a history is a list of messages, not {messages!r:.100}: {what}"))
     waiting: dict[str, list[tuple[int, int]]] = {}
     results: dict[int, Results] = {}
     for n, message in enumerate(messages):

@@ -46,7 +46,7 @@ class Wire(NamedTuple):
         Raises Misuse for one where nobody could be.
         """
         url = (base_url or os.environ.get(self.place) or "").strip() or None
-        if url is not None and not _leads_somewhere(url):
+        if url is not None and not leads_somewhere(url):
             shown = "what it was given" if "@" in url else repr(url)  # there may be a password in it
             said = f"the base URL of {self.provider} can't be {shown}: write it like 'http://127.0.0.1:11434/v1'"
             raise Misuse(failed("model_failed", said))
@@ -67,7 +67,8 @@ class Wire(NamedTuple):
         return found
 
 
-def _leads_somewhere(url: str) -> bool:
+def leads_somewhere(url: str) -> bool:
+    """Whether `url` is one of HTTP, where somebody can be."""
     try:
         parts = urlsplit(url)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and url.isprintable()

@@ -183,9 +183,9 @@ async def test_one_that_is_open_is_not_entered_again() -> None:
         ({"agent": Agent}, "is no agent"),
         ({"id": 5}, "the id of a conversation is a text of its own, not 5"),
         ({"id": ""}, "the id of a conversation is a text of its own, not ''"),
-        ({"history": 5}, "a history is a list of messages, not 5"),
+        ({"history": 5}, "history is a History or a list of messages, not int"),
         ({"history": '{"toolwire_history":1,"messages":[]}'}, "History.from_json(…) reads a document"),
-        ({"history": {"messages": []}}, "a history is a list of messages"),
+        ({"history": {"messages": []}}, "list of messages, not dict"),
     ],
 )
 async def test_what_is_no_conversation_is_refused_in_a_sentence(options: dict[str, Any], said: str) -> None:

@@ -21,7 +21,7 @@ from ....protocol.failures import Misuse, ToolwireError, failed
 from ....protocol.history import HistoryMessage
 from ...agent import Agent
 from ...chat import Chat
-from ...models.wire import is_url
+from ...models.wire import leads_somewhere
 from ..console import harmless, output
 from ..live import TurnView
 from .asides import Asides
@@ -87,7 +87,7 @@ def agent_of(agent: str | None, model: str | None, base_url: str | None, system:
     if agent is not None:
         found: Agent = attribute(agent, Agent)
         return found
-    if base_url and not is_url(base_url):
+    if base_url and not leads_somewhere(base_url):
         said = f"--base-url is one such as http://127.0.0.1:11434/v1, not {base_url!r:.100}"
         raise Misuse(failed("invalid_call", said))
     named = f"{model}@{base_url}" if base_url else str(model)
