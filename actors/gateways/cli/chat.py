@@ -72,11 +72,17 @@ def chat(
     if kept is not None:
         past = said = kept.read()
         kept.keep(past)  # where it can't be kept is said before anything else is
-    with start_blocking_portal() as portal:
-        url = nats if nats or tools else "memory://"
-        with portal.wrap_async_context_manager(joined(url, namespace, tools)) as runtime:
-            conversation = portal.call(partial(runtime.converse, chosen, history=said))
-            return talk(portal, conversation, kept, json=json)
+    conversation: Chat | None = None
+    try:
+        with start_blocking_portal() as portal:
+            url = nats if nats or tools else "memory://"
+            with portal.wrap_async_context_manager(joined(url, namespace, tools)) as runtime:
+                conversation = portal.call(partial(runtime.converse, chosen, history=said))
+                return talk(portal, conversation, kept, json=json)
+    except BaseException:
+        if conversation is not None:  # a turn may have run, whose end stands only now
+            still_kept(kept, conversation)
+        raise
 
 
 def agent_of(agent: str | None, model: str | None, base_url: str | None, system: str, *, everything: bool) -> Agent:
@@ -114,13 +120,11 @@ def talk(portal: BlockingPortal, conversation: Chat, kept: KeptHistory | None, *
         text = asides.take(line.strip()) if typed else line.strip()
         reply: Reply | None = None
         told_to_end: list[int] = []
-        try:
-            if text:
-                with as_by_ctrl_c() as told_to_end:
-                    reply = turn(portal, conversation, text, json=json, typed=typed)
-        finally:
-            if not still_kept(kept, conversation):
-                ended = Exit.FAILED
+        if text:
+            with as_by_ctrl_c() as told_to_end:
+                reply = turn(portal, conversation, text, json=json, typed=typed)
+        if not still_kept(kept, conversation):
+            ended = Exit.FAILED
         if told_to_end:
             return Exit.INTERRUPTED
         if typed or not text:
