@@ -41,6 +41,3 @@ DEFAULT_LIMITS: Limits = {
     "same_call": 3,
     "confirm_within": CONFIRM_WITHIN,
 }
-
-METERED = {"input_tokens", "output_tokens", "cost"}
-"""What only the model can tell how much was used of."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from .events import Usage
 from .history import HistoryMessage
-from .limits import CONFIRM_WITHIN, DEFAULT_LIMITS, METERED, Limits
+from .limits import CONFIRM_WITHIN, DEFAULT_LIMITS, Limits
 from .output import Outputs, Wanted
 
 Eager = Literal["read_only", "all", "off"]
@@ -79,7 +79,7 @@ class Offer:
         self.seconds = limits.get("seconds")
         self.same_call = limits.get("same_call", math.inf)
         self.confirm_within = limits.get("confirm_within", CONFIRM_WITHIN)
-        self.metered = not METERED.isdisjoint(limits)
+        self.metered = "cost" in limits or "input_tokens" in limits or "output_tokens" in limits  # what a model counts
 
     def wanted(self, schema: dict[str, Any] | None) -> Wanted | None:
         """The output that a turn wants, see `Outputs.wanted`."""

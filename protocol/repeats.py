@@ -1,7 +1,6 @@
 """Which calls of a turn are the same call again, too often: a model that goes round in circles is told so.
 
-Nothing is counted as long as there are fewer calls than one may be made. Then they are counted by name, and only when a
-name was called more often than one call may be are arguments compared: usual turns pay for a tuple.
+Calls are counted by name. Only when a name was called more often than one call may be are arguments compared.
 """
 
 from collections.abc import Sequence
@@ -21,45 +20,31 @@ class Repeats:
     With `references`, arguments that hold `$result` are never the same: it is others' results that they name.
     """
 
-    __slots__ = ("_by_name", "_counts", "_made", "_most", "_references")
+    __slots__ = ("_by_name", "_counts", "_most", "_references")
 
     def __init__(self, most: float, *, references: bool) -> None:
         self._most = most
         self._references = references
-        self._made: tuple[ToolCall, ...] = ()  # as long as nothing is counted
-        self._by_name: dict[str, list[ToolCall]] | None = None
-        self._counts: dict[str, dict[bytes, int]]
+        self._by_name: dict[str, list[ToolCall]] = {}
+        self._counts: dict[str, dict[bytes, int]] = {}
 
-    def among(self, calls: tuple[ToolCall, ...]) -> tuple[int, ...]:
+    def among(self, calls: Sequence[ToolCall]) -> tuple[int, ...]:
         """Count `calls`; the positions of those that are made too often."""
-        if self._by_name is None and len(self._made) + len(calls) <= self._most:  # so few that none can be
-            self._made += calls
-            return ()
         return tuple([n for n, call in enumerate(calls) if self.count(call)])
 
     def count(self, call: ToolCall) -> bool:
         """Count `call`; whether it is made too often."""
-        by_name = self._counted()
-        calls = by_name.get(call.name)
+        calls = self._by_name.get(call.name)
         if calls is None:
-            calls = by_name[call.name] = []
+            calls = self._by_name[call.name] = []
         calls.append(call)
         return len(calls) > self._most and self._compared(calls)
 
     def forget(self, calls: Sequence[ToolCall]) -> None:
         """Take back that `calls`, those counted last, were made."""
-        by_name = self._counted()
         for call in calls:
-            by_name[call.name].pop()
+            self._by_name[call.name].pop()
             self._counts.pop(call.name, None)
-
-    def _counted(self) -> dict[str, list[ToolCall]]:
-        """The calls by their names, from now on."""
-        if self._by_name is None:
-            self._by_name, self._counts = {}, {}
-            for call in self._made:
-                self._by_name.setdefault(call.name, []).append(call)
-        return self._by_name
 
     def _compared(self, calls: list[ToolCall]) -> bool:
         """Whether the last of `calls`, all of one name, is made too often."""

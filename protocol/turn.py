@@ -71,20 +71,8 @@ class Turn(Asking):
     streamed: ClassVar[bool] = False
 
     __slots__ = (
-        "called",
-        "digest",
-        "name",
-        "names",
-        "output",
-        "repeated",
-        "repeats",
-        "said",
-        "seconds",
-        "text",
-        "told",
-        "tool_choice",
-        "waited",
-        "wanted",
+        *("_made", "_repeats", "called", "digest", "name", "names", "output", "repeats"),
+        *("said", "seconds", "text", "told", "tool_choice", "waited", "wanted"),
     )
 
     names: tuple[str, ...]
@@ -97,7 +85,8 @@ class Turn(Asking):
         self.name = name
         self.tainted = False
         self.questions: Questions | None = None
-        self.repeated = Repeats(offer.same_call, references=offer.references)
+        self._made: tuple[ToolCall, ...] = ()  # as long as nothing is counted
+        self._repeats: Repeats | None = None
         self.text = ""
         self.tool_choice = "auto"
         self.output: dict[str, Any] | None = None
@@ -139,6 +128,14 @@ class Turn(Asking):
     def tell(self, result: ToolResult[Any]) -> None:
         """Somebody was told that an open call has ended so: no other end of it may be told later."""
         self.response.tell(result)
+
+    @property
+    def repeated(self) -> Repeats:
+        """The calls that the turn has made, counted from now on."""
+        if self._repeats is None:
+            self._repeats = Repeats(self.offer.same_call, references=self.offer.references)
+            self._repeats.among(self._made)
+        return self._repeats
 
     @property
     def open(self) -> tuple[ToolCall, ...]:
@@ -325,7 +322,11 @@ class Turn(Asking):
         limit = offer.room(self.called)
         self.called += len(calls)
         self.phase = Phase.CALLING
-        repeated = self.repeated.among(calls)
+        repeated: tuple[int, ...] = ()
+        if self._repeats is None and len(self._made) + len(calls) <= offer.same_call:  # so few that none can be
+            self._made += calls
+        else:
+            repeated = self.repeated.among(calls)
         return RunBatch(
             calls, offer.references, False, limit, self.events, None, self.batch, (), {}, repeated, self.tainted
         )
