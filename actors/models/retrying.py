@@ -3,6 +3,7 @@
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
+from logging import getLogger
 from typing import TypeVar
 
 import anyio
@@ -20,12 +21,18 @@ from .hearing import (
     Hearing,
     failure_from,
     left_of,
+    name_of,
     sooner,
     too_late,
 )
 from .standing import Standing
 
 T = TypeVar("T")
+
+log = getLogger("toolwire.models")
+
+LONG = 5.0
+"""Seconds of a wait that the log tells of: whoever waits for the answer should be able to learn for what."""
 
 
 class Retrying(Standing):
@@ -126,6 +133,8 @@ class Tries:
             wait = wait_after(failure, around.retry, self._count, left, around.draw())
         if wait is None:
             raise ToolwireError(self._last(failure, early=may and self._count <= around.retry.times)) from error
+        if wait >= LONG:
+            log.warning("%s is asked again in %.0f s: %s", name_of(around.inner), wait, failure.code)
         return wait
 
     def _last(self, failure: Failure, *, early: bool) -> Failure:

@@ -171,6 +171,16 @@ def test_waits_are_those_of_tools() -> None:
     timeless(main)
 
 
+def test_a_long_wait_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        asked = ToolwireError(Failure("rate_limited", "for sk-1234", retryable=True, retry_after=120.0))
+        await Retrying(scripted([asked, BUSY, "well"]), Retry(2), draw=lambda: 0.5).complete(REQUEST)
+
+    timeless(main)
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "toolwire.models"]
+    assert told.endswith("is asked again in 120 s: rate_limited")
+
+
 def test_a_wait_that_does_not_fit_is_not_begun() -> None:
     async def main() -> None:
         asked = ToolwireError(Failure("rate_limited", "later", retryable=True, retry_after=20.0))
