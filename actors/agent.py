@@ -55,9 +55,9 @@ class Agent(Struct, frozen=True):
         if self.limits and not callable(self.limits):
             self._check(self.limits)
         if (
-            self.name.__class__ is not str
-            or self.system.__class__ is not str
-            or self.settings.__class__ is not dict
+            type(self.name) is not str
+            or type(self.system) is not str
+            or type(self.settings) is not dict
             or self.tools is not None
             or self.references is not False
             or self.eager != "read_only"
