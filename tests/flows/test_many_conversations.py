@@ -67,8 +67,7 @@ class Crowd:
             case "interrupt":
                 async with anyio.create_task_group() as others:
                     others.start_soon(self.later, after, chat)
-                    reply = await chat.say(text)
-                self.ended[reply.ended] += 1
+                    self.ended[(await chat.say(text)).ended] += 1
             case "cancel":
                 async with anyio.create_task_group() as others:
                     others.start_soon(chat.say, text)

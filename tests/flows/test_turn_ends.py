@@ -319,7 +319,7 @@ async def test_the_text_before_calls_that_are_dropped_stands_alone(memory: Any, 
 async def test_what_nobody_was_told_leaves_nothing(memory: Any) -> None:
     lines: list[Any] = [spoken("Let me see.", then=1000.0), spoken("  ", then=1000.0)]
     async with memory.open() as runtime:
-        chat = await runtime.converse(model=scripted(lines), limits={"seconds": 0.02})
+        chat = await runtime.converse(model=scripted(lines), limits={"seconds": 0.1})
         assert (await chat.say("go")).text == ""
         assert (await followed(chat, "go")).text == ""
         assert list(chat.history()) == [UserMessage("go"), UserMessage("go")]
