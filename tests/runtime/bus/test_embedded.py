@@ -138,10 +138,10 @@ async def test_a_server_whose_owner_was_killed_is_ended_and_replaced(
         os.kill(left.pid, signal.SIGSTOP)
     try:
         async with embedded_server(tmp_path) as url:
-            assert url != orphan
             assert record_of(tmp_path).name != left.name
-            with pytest.raises(Closed):
-                await greeting("127.0.0.1", port_of(orphan))
+            if url != orphan:  # it may be given the port of the old one
+                with pytest.raises(Closed):
+                    await greeting("127.0.0.1", port_of(orphan))
             await greeting("127.0.0.1", port_of(url))
             assert not alive(left.pid)
     finally:
