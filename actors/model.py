@@ -1,8 +1,10 @@
 """The model actor: it keeps what it was told of a conversation, so that a history need not travel each round."""
 
+import json
 from collections import OrderedDict
 from typing import ClassVar
 
+import msgspec
 from msgspec.structs import replace
 
 from ..protocol.events import CallSpoken, ReasoningDelta, TextDelta
@@ -10,7 +12,7 @@ from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.history import History, HistoryMessage
 from ..protocol.messages import Complete, Completed, Remember, Remembered, SendAll
 from ..protocol.prices import Prices
-from ..protocol.tools import ToolSpec
+from ..protocol.tools import ToolCall, ToolSpec
 from ..protocol.usage import Usage
 from ..protocol.wasted import usage_in, with_usage
 from ..runtime.actor import Actor
@@ -115,6 +117,8 @@ class ModelActor(Actor):
         if type(reply) is not ModelReply:
             said = f"the model returned {type(reply).__name__}, not a ModelReply"
             raise ToolwireError(failed("model_failed", said))
+        if reply.calls:
+            reply = spelled(reply)
         if self.prices is not None:
             return self._priced(reply, self.prices)
         return Completed(reply.text, reply.calls, reply.usage, reply.finish, reply.opaque, reply.model)
@@ -146,12 +150,34 @@ class ModelActor(Actor):
                     listener.report(event)
                 elif isinstance(event, CallSpoken):
                     if calls:
-                        listener.report(event)
+                        call = written(event.call)
+                        listener.report(event if call is event.call else replace(event, call=call))
                 else:
                     reply = event
         if reply is None:
             raise ToolwireError(failed("model_failed", "the model's stream ended without a reply"))
         return reply
+
+
+def spelled(reply: ModelReply) -> ModelReply:
+    """`reply` with calls that a history can keep."""
+    for call in reply.calls:
+        if type(call.arguments) is not str and written(call) is not call:
+            return replace(reply, calls=tuple(map(written, reply.calls)))
+    return reply
+
+
+def written(call: ToolCall) -> ToolCall:
+    """`call`, which a history can keep: a NaN, which JSON has no word for, makes its arguments malformed text."""
+    if type(call.arguments) is str:
+        return call
+    try:
+        call.text()
+    except (TypeError, OverflowError, RecursionError, UnicodeEncodeError):
+        return call  # it can't be sent on, and that is what is said of it
+    except ValueError:
+        return replace(call, arguments=json.dumps(msgspec.to_builtins(call.arguments)))
+    return call
 
 
 def cost_of(prices: Prices, model: str, usage: Usage) -> float | None:

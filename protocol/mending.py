@@ -79,6 +79,9 @@ def check_sendable(messages: Sequence[object]) -> None:
     for n, message in enumerate(messages):
         try:
             _decode(_encode(message))
+            if isinstance(message, AssistantMessage):
+                for call in message.calls:
+                    call.text()
         except (msgspec.DecodeError, TypeError, ValueError, OverflowError, RecursionError) as error:
             if isinstance(message, HistoryMessage) and not (
                 isinstance(message, ToolMessage) and isinstance(error, UnicodeEncodeError)

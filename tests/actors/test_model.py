@@ -127,6 +127,20 @@ async def test_all_of_a_reply_is_told() -> None:
         assert await ask(Complete("c", 0, texts("a"))) == Completed("hm", (ToolCall("1", "t"),), Usage(1, 2), "calls")
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("number", [float("nan"), float("-inf")])
+async def test_arguments_that_no_json_holds_are_malformed_ones(number: float, *, streamed: bool) -> None:
+    """Such as an own model may give: a history would hold what no provider can be told."""
+    said = (ToolCall("1", "t", {"x": None, "y": [number]}), ToolCall("2", "t", {"x": 1.5}), ToolCall("3", "t", "NaN"))
+    text = f'{{"x": null, "y": [{"NaN" if number != number else "-Infinity"}]}}'  # noqa: PLR0124 - asks for a NaN
+    calls = (ToolCall("1", "t", text), *said[1:])
+    told: list[Any] = []
+    async with asked(scripted([list(said)])) as ask:
+        reply = await ask(Complete("c", 0, texts("a"), events=streamed, calls=True), told.append)
+    assert reply.calls == calls
+    assert [event.call for event in told] == (list(calls) if streamed else [])
+
+
 class Returns:
     def __init__(self, what: Any) -> None:
         self.what = what
