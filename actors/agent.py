@@ -1,6 +1,7 @@
 """An agent: a name for a model, what it is told, what it may call, and how far it may go."""
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import iscoroutine
 from typing import Any
 
 import msgspec
@@ -78,6 +79,9 @@ class Agent(Struct, frozen=True):
         if isinstance(caller, Raw):
             caller = msgspec.json.decode(caller)
         limits = self.limits(caller)
+        if iscoroutine(limits):
+            limits.close()
+            raise Misuse(failed("invalid_call", f"{self._about}: a function that gives limits is a `def`, not `async`"))
         self._check(limits)
         return limits
 

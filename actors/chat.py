@@ -176,7 +176,11 @@ class Chat:
         await self.rewind(0)
 
     async def close(self) -> None:
-        """Forget the conversation. A turn that runs goes on to its end."""
+        """Forget the conversation: its name is free, and the runtime keeps nothing of it. A turn that runs goes on.
+
+        One without a name is known to this Chat alone: its model's actor forgets what it was told, and if you go on
+        speaking here it is told anew.
+        """
         if self._close is not None:
             await self._close()
             return

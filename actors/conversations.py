@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary, finalize, ref
 import anyio
 from msgspec import Raw
 
+from ..protocol.envelope import NO_BYTES
 from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.history import HistoryMessage
 from ..protocol.limits import DEFAULT_LIMITS, Limits
@@ -371,5 +372,11 @@ def look_at(agent: object, identity: object) -> None:
 
 
 def told(caller: Any) -> str:
-    """The application's own data about who speaks, as it travels: JSON text, "" for none."""
-    return "" if caller is None else encode_json(caller).decode()
+    """The application's own data about who speaks, as it travels: JSON text, "" for none. Raises Misuse for no data."""
+    if caller is None:
+        return ""
+    try:
+        return encode_json(caller).decode()
+    except NO_BYTES as error:
+        said = f"caller is data that JSON can carry, such as a dict, and tools see it as that: {error}"
+        raise Misuse(failed("invalid_call", said)) from error

@@ -10,6 +10,7 @@ import anyio
 import msgspec
 from anyio.lowlevel import checkpoint
 
+from ..protocol.failures import Misuse, failed
 from ..protocol.history import AssistantMessage, HistoryMessage
 from ..protocol.tools import ToolCall
 from ..protocol.validity import invalid
@@ -78,7 +79,7 @@ def histories(conversations: Sequence[Conversation]) -> list[str]:
 
 
 def assert_valid(told: Chat | Sequence[HistoryMessage]) -> None:
-    """Raises AssertionError if a provider would refuse the history, naming the message."""
+    """Raises AssertionError if a provider would refuse the history, naming the message. Misuse for what is none."""
     if wrong := invalid(messages(told)):
         raise AssertionError(wrong)
 
@@ -93,8 +94,13 @@ def calls_of(told: Chat | Sequence[HistoryMessage]) -> list[tuple[str, Any]]:
 
 
 def messages(told: Chat | Sequence[HistoryMessage]) -> Sequence[HistoryMessage]:
-    """The history of a conversation, or what is one."""
-    return told.history() if isinstance(told, Chat) else told
+    """The history of a conversation, or what is one. Raises Misuse for what is neither."""
+    if isinstance(told, Chat):
+        return told.history()
+    if isinstance(told, str) or not isinstance(told, Sequence) or not all(isinstance(n, HistoryMessage) for n in told):
+        said = f"what is looked at is a Chat, its history or a list of its messages, not {told!r:.100}"
+        raise Misuse(failed("invalid_call", said))
+    return told
 
 
 def arguments(call: ToolCall) -> Any:

@@ -27,7 +27,7 @@ from ..protocol.subjects import KINDS
 from ..protocol.tools import Artifact, ToolCall, ToolResult, typed
 from ..runtime.bus import BusError, open_bus
 from ..runtime.context import Context, outside, reached
-from ..runtime.system import ActorSystem
+from ..runtime.system import NOT_OPEN, ActorSystem
 from ..runtime.threads import Abandoned
 from ..runtime.tracing import Tracing
 from .agent import Agent
@@ -341,7 +341,7 @@ class Runtime:
 
     def _must_be_open(self) -> None:
         if not self.system.open:
-            raise Misuse(failed("unreachable", "the runtime is closed"))
+            raise Misuse(failed("unreachable", NOT_OPEN))
 
     def _context(self) -> Context:
         if not self.system.open:

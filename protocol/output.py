@@ -169,6 +169,9 @@ def output_of(kind: Any) -> Output:
     try:
         hash(kind)
     except TypeError:  # what stands in an Annotated may be anything
+        if isinstance(kind, list | set):
+            said = f"an answer is of a type, such as list[int], or fits a JSON Schema: {kind!r:.100} is neither"
+            raise Misuse(failed("invalid_call", said)) from None
         return _made(kind)
     return _typed(kind)
 

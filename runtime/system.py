@@ -20,6 +20,8 @@ from .context import Context, outside
 from .deadline import Clock, loop_clock
 from .supervisor import RestartPolicy, Supervisor
 
+NOT_OPEN = "the runtime is not open: use it inside of `async with Runtime() as runtime:`"
+
 BREATH = 0.001
 """Seconds of work without a turn for the loop. A turn costs 6 µs or more, which a call of 15 µs should not pay."""
 
@@ -184,7 +186,7 @@ class ActorSystem:
     def private(self, actor: Actor, key: str) -> Cell:
         """An actor that nobody has to find: whoever holds the cell asks it, and when nobody does it is gone."""
         if not self.open:
-            raise Misuse(failed("unreachable", "the runtime is closed"))
+            raise Misuse(failed("unreachable", NOT_OPEN))
         return Cell(self, actor, key)
 
     async def publish(self, address: str, message: Message) -> None:
@@ -206,7 +208,7 @@ class ActorSystem:
         is taken in this process.
         """
         if not self.open:
-            raise Misuse(failed("unreachable", "the runtime is closed"))
+            raise Misuse(failed("unreachable", NOT_OPEN))
         factory = None if isinstance(actor, Actor) else actor
         instance = actor if isinstance(actor, Actor) else actor()
         cell = Cell(self, instance, key or addresses[0])

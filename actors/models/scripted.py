@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import chain
 from pathlib import Path
@@ -65,7 +65,7 @@ def scripted(steps: Sequence[Step] | Path) -> "Scripted | Replayed":
     """
     if isinstance(steps, Path):
         return Replayed(steps)
-    if isinstance(steps, str):
+    if isinstance(steps, str) or not isinstance(steps, Iterable):
         raise Misuse(failed("model_failed", f"a script is a list of steps: write scripted([{steps!r:.200}])"))
     return Scripted(steps)
 

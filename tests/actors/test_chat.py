@@ -274,7 +274,7 @@ async def test_ends_of_calls_that_were_lost_on_the_way_are_told_at_the_end() -> 
 async def test_say_in_a_closed_runtime() -> None:
     async with Runtime() as runtime:
         chat = await runtime.converse(model=scripted(["hi"]))
-    with pytest.raises(ToolwireError, match="the runtime is closed"):
+    with pytest.raises(ToolwireError, match="the runtime is not open"):
         await chat.say("hi")
-    with pytest.raises(ToolwireError, match="the runtime is closed"):
+    with pytest.raises(ToolwireError, match="the runtime is not open"):
         chat.stream("hi")

@@ -168,6 +168,16 @@ async def test_it_makes_a_fixture(runtime: Runtime) -> None:
     testing.assert_valid(chat)
 
 
+@pytest.mark.parametrize("told", ["x", 5, ["x"], None, {"a": 1}])
+def test_what_is_no_history_is_refused(told: Any) -> None:
+    for look in (testing.assert_valid, testing.calls_of):
+        with pytest.raises(Misuse, match="what is looked at is a Chat, its history or a list of its messages, not"):
+            look(told)
+    if not isinstance(told, list | dict) and told != "x":
+        with pytest.raises(Misuse, match="a script is a list of steps"):
+            scripted(told)
+
+
 def test_the_calls_of_a_history_as_they_are_written_in_a_script() -> None:
     asked = AssistantMessage(calls=(ToolCall("a", "f", {"x": 1}), ToolCall("b", "g", "{}")))
     told: list[HistoryMessage] = [UserMessage("?"), asked, ToolMessage("a", "f", "1"), ToolMessage("b", "g", "2")]

@@ -14,13 +14,16 @@ import pytest
 
 from toolwire import (
     Agent,
+    AssistantMessage,
     CallFailed,
     Context,
+    Limits,
     Misuse,
     Runtime,
     ToolCall,
     ToolResult,
     ToolwireError,
+    UserMessage,
     run,
     scripted,
     tool,
@@ -220,7 +223,7 @@ async def test_before_it_is_entered_and_after_it_is_left_it_is_closed() -> None:
             lambda: runtime.serve(double),
             lambda: runtime.converse(model=scripted([])),
         ):
-            with pytest.raises(Misuse, match="the runtime is closed"):
+            with pytest.raises(Misuse, match="the runtime is not open"):
                 await use()
         async with runtime:
             served = await runtime.serve(double)
@@ -369,6 +372,23 @@ async def test_a_caller_is_seen_by_tools_and_by_no_model() -> None:
         return repr((request.messages[0], request.settings))
 
     assert "u1" not in told(model.requests[0])
+
+
+async def test_what_a_conversation_can_not_be_opened_by_is_refused() -> None:
+    async def limits(_caller: Any) -> Limits:
+        return {}
+
+    nan = AssistantMessage("", (ToolCall("1", "f", {"x": float("nan")}),))
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"caller": {"a": object()}}, "caller is data that JSON can carry, such as a dict"),
+        ({"output": [int]}, r"an answer is of a type, such as list\[int\], or fits a JSON Schema"),
+        ({"limits": limits}, "a function that gives limits is a `def`, not `async`"),
+        ({"history": [UserMessage("a"), nan]}, "message 1 of the history can't be told to a model"),
+    ]
+    async with Runtime() as runtime:
+        for options, said in wrong:
+            with pytest.raises(Misuse, match=said):
+                await runtime.converse(model=scripted([]), **options)
 
 
 async def test_nobody_speaks_in_the_name_of_another_caller() -> None:

@@ -31,6 +31,10 @@ ASKED_WRONGLY = {"unknown_tool", "unknown_conversation", "invalid_call", "invali
 """Codes of failures that whoever typed the command can mend, and after which nothing has run."""
 
 
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""The signals that tell a command to end. Windows knows no SIGHUP."""
+
+
 def exit_of(failure: Failure) -> Exit:
     """How a command ends that ended in `failure`."""
     if failure.code == "unreachable":
@@ -40,7 +44,7 @@ def exit_of(failure: Failure) -> Exit:
 
 @contextmanager
 def as_by_ctrl_c() -> Iterator[list[int]]:
-    """SIGTERM ends what runs inside as Ctrl-C does: it is cancelled, wherever it runs, and what it started is ended.
+    """SIGTERM, and a terminal that goes, end what runs inside as Ctrl-C does: it is cancelled, and all that it started.
 
     In the list are the signals that came so, for whoever goes on after a Ctrl-C.
     """
@@ -50,15 +54,16 @@ def as_by_ctrl_c() -> Iterator[list[int]]:
         came.append(number)
         signal.raise_signal(signal.SIGINT)
 
-    ours = (
+    ours: list[int] = []
+    if (
         threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler  # ignored by what a script puts behind
-    )
-    if ours:
-        signal.signal(signal.SIGTERM, heard)
+    ):
+        ours = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]  # nohup ignores SIGHUP
+    for number in ours:
+        signal.signal(number, heard)
     try:
         yield came
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

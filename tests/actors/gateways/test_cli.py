@@ -726,8 +726,12 @@ def test_a_base_url_without_its_scheme_reaches_no_provider(toolwire: Toolwire) -
     )
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)])
-def test_a_chat_that_is_told_to_end_keeps_what_was_said(options: tuple[str, ...], pipe: Pipe, work: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "number"), [((), signal.SIGTERM), (("--json",), signal.SIGTERM), ((), signal.SIGHUP)]
+)
+def test_a_chat_that_is_told_to_end_keeps_what_was_said(
+    options: tuple[str, ...], number: signal.Signals, pipe: Pipe, work: Path
+) -> None:
     command = [*COMMAND, "chat", "--agent", "work:PATIENT", "--history", "talk.json", *options]
     with subprocess.Popen(
         command, cwd=work, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
@@ -736,7 +740,7 @@ def test_a_chat_that_is_told_to_end_keeps_what_was_said(options: tuple[str, ...]
         program.stdin.write("Wait\nGo on\n")
         program.stdin.flush()
         pipe.number()
-        program.send_signal(signal.SIGTERM)
+        program.send_signal(number)
         assert program.wait(PATIENCE) == 130
     said = [type(message).__name__ for message in History.from_json((work / "talk.json").read_bytes())]
     assert said == ["UserMessage", "AssistantMessage", "ToolMessage"]
