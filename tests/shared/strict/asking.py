@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import anyio
@@ -35,8 +36,8 @@ class Heard(NamedTuple):
 async def speaking(
     wire: str, *answers: Answer, model: str = "m", refused: bool = False, binding: bool = False, **options: Any
 ) -> AsyncIterator[tuple[Hosted, Provider]]:
-    """A model and its provider, who answers so. At the end nothing was refused, and no task and no file is left."""
-    tasks, files = _tasks(), _files()
+    """A model and its provider, who answers so. At the end nothing was refused, and no task and no socket is left."""
+    tasks, sockets = _tasks(), _sockets()
     _speaking.append(wire)
     provider = Provider(wire, *answers, binding=binding)
     async with provider.serving() as base_url:
@@ -57,11 +58,11 @@ async def speaking(
     if _speaking:
         return  # whoever began first looks at what is left of all
     for _ in range(20):
-        if not _tasks() - tasks and _files() <= files:
+        if not _tasks() - tasks and not _left(sockets):
             return
         await checkpoint()
     assert not _tasks() - tasks
-    assert _files() <= files
+    assert not _left(sockets)
 
 
 async def ask(model: Hosted, request: ModelRequest, way: str) -> Heard:
@@ -98,9 +99,20 @@ def _tasks() -> set[int]:
     return {task.id for task in anyio.get_running_tasks()}
 
 
-def _files() -> int:
-    """Open files and sockets. Where the system does not tell, none."""
-    try:
-        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count, many times a test
-    except OSError:
-        return 0
+def _sockets() -> set[str]:
+    """The inodes of the sockets that are open here. Where the system does not tell, none."""
+    found = set[str]()
+    with suppress(OSError):
+        for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - many times a test
+            with suppress(OSError):
+                found.add(os.readlink(f"/proc/self/fd/{number}").removeprefix("socket:[").rstrip("]"))  # noqa: PTH115
+    return found
+
+
+def _left(before: set[str]) -> set[str]:
+    """The sockets to somebody on loopback that are open since. What threads, loops and imports opened is not ours."""
+    new = _sockets() - before
+    if not new:
+        return new
+    with Path("/proc/self/net/tcp").open() as table:
+        return {row.split()[9] for row in table if " 0100007F:" in row} & new
