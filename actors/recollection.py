@@ -57,6 +57,7 @@ class Recollection:
         if telling is not None:
             told.tell(offer.history, telling)
             offer.known = 0
+            turn.told = []  # by whoever refused what stood there before
         elif told.settled(offer.history):
             offer.known = 0
         known, newer = told.newer(offer.history, offer.known)

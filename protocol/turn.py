@@ -163,6 +163,8 @@ class Turn(Asking):
         """Give each call that is still open a result, so that the history is valid however the turn ends."""
         if self.phase == Phase.PAUSED:
             return  # its calls have results, for as long as it is
+        if self.told and not self.open:
+            self.offer.known = len(self.offer.history)  # whoever began to answer has heard it all
         if self.open:
             standing = () if self.questions is None else self.questions.results
             waiting = {pending.id for pending in self.pending}

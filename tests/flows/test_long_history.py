@@ -10,9 +10,11 @@ import pytest
 from toolwire import (
     AssistantMessage,
     Chat,
+    History,
     ModelReply,
     ModelRequest,
     Runtime,
+    TextDelta,
     ToolCall,
     ToolMessage,
     Trim,
@@ -21,7 +23,9 @@ from toolwire import (
     scripted,
     tool,
 )
+from toolwire.actors.model import Memory
 from toolwire.protocol.history import HistoryMessage
+from toolwire.testing import spoken
 
 pytestmark = pytest.mark.anyio
 
@@ -134,3 +138,25 @@ async def test_who_walks_the_history_is_seen() -> None:
             assert (await chat.say("and now?")).text == "52"
         assert lists[1].read > 200
         assert count[0] > 200
+
+
+async def test_after_many_turns_that_were_left_only_what_is_new_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has begun to answer has heard what was said: it is not told again with each turn that follows."""
+    extended, told = Memory.extended, list[int]()
+
+    def counted(self: Memory, conversation: str, known: int, newer: tuple[HistoryMessage, ...]) -> History | None:
+        told.append(len(newer))
+        return extended(self, conversation, known, newer)
+
+    monkeypatch.setattr(Memory, "extended", counted)
+    model = scripted([spoken("Well then", then=100.0)] * 9 + ["So."])
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=model)
+        for n in range(9):
+            async with chat.stream(f"{n}") as events:
+                async for event in events:
+                    if isinstance(event, TextDelta):
+                        break
+        assert (await chat.say("And?")).text == "So."
+        assert list(model.requests[-1].messages) == list(chat.history())[:-1]
+    assert told == [1] + [2] * 9
