@@ -93,7 +93,7 @@ def calls_of(told: Chat | Sequence[HistoryMessage]) -> list[tuple[str, Any]]:
     return [(call.name, arguments(call)) for answer in answers for call in answer.calls]
 
 
-def messages(told: Chat | Sequence[HistoryMessage]) -> Sequence[HistoryMessage]:
+def messages(told: object) -> Sequence[HistoryMessage]:
     """The history of a conversation, or what is one. Raises Misuse for what is neither."""
     if isinstance(told, Chat):
         return told.history()
