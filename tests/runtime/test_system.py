@@ -139,11 +139,11 @@ async def test_an_address_that_the_bus_refuses_leaves_nothing_behind() -> None:
 
 async def test_closed_it_spawns_nothing() -> None:
     system = new_system()
-    with pytest.raises(Misuse, match="closed"):
+    with pytest.raises(Misuse, match="not open"):
         system.private(FakeActor(Say, ENDED), "x")
     async with system:
         pass
-    with pytest.raises(Misuse, match="closed"):
+    with pytest.raises(Misuse, match="not open"):
         await system.spawn(FakeActor(Say, ENDED), "a")
 
 
