@@ -230,14 +230,14 @@ async def test_what_can_not_be_asked_for_is_refused_at_once(memory: Any) -> None
     async with memory.open() as runtime:
         model = scripted([])
         for wrong in (object(), "Trip", [Trip]):
-            with pytest.raises(Misuse, match="which has no JSON Schema"):
+            with pytest.raises(Misuse, match="JSON Schema"):
                 Agent("a", model, output=wrong)
-            with pytest.raises(Misuse, match="which has no JSON Schema"):
+            with pytest.raises(Misuse, match="JSON Schema"):
                 await runtime.converse(model=model, output=wrong)
             chat = await runtime.converse(model=model)
-            with pytest.raises(Misuse, match="which has no JSON Schema"):
+            with pytest.raises(Misuse, match="JSON Schema"):
                 await chat.say("go", output=wrong)
-            with pytest.raises(Misuse, match="which has no JSON Schema"):
+            with pytest.raises(Misuse, match="JSON Schema"):
                 chat.stream("go", output=wrong)
         with pytest.raises(Misuse, match="output_retries must be a whole number"):
             Agent("a", model, output_retries=-1)
@@ -352,7 +352,7 @@ async def test_a_hosted_model_is_held_to_the_schema_and_corrected(wire: str) -> 
 async def test_a_runtime_that_is_closed_says_so(memory: Any) -> None:
     async with Runtime() as runtime:
         chat = await runtime.converse(model=scripted([]), output=Trip)
-    with pytest.raises(Misuse, match="closed"):
+    with pytest.raises(Misuse, match="not open"):
         await chat.say("go")
 
 
