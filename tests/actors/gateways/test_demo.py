@@ -207,6 +207,7 @@ class Watching(Audience):
 
 @pytest.mark.slow
 @pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)  # it lasts 9 s; with a server it plays on asyncio
 async def test_without_a_server_it_plays_in_memory_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolwire.runtime.bus.embedded.binary", no_server)
     watching = Watching()
