@@ -20,7 +20,7 @@ from toolwire.protocol.spoken import format_named
 from toolwire.runtime.testing import at_suspension
 from voices import AGAIN, GO, ROUNDS, line
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("few_authorities")]
+pytestmark = [pytest.mark.anyio, pytest.mark.chaos, pytest.mark.usefixtures("few_authorities")]
 
 ALL = int(os.environ.get("TOOLWIRE_EXAMPLES", "200")) > 200
 """Whether points are tried that differ little from others: `make chaos` tries them."""
