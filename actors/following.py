@@ -2,17 +2,28 @@
 
 from collections import deque
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
+import msgspec
 from anyio.lowlevel import checkpoint
 from msgspec import ValidationError
 from msgspec.structs import replace
 
-from ..protocol.events import CallFinished, CallProgress, Event, ReasoningDelta, Reply, TextDelta, TurnFinished
+from ..protocol.events import (
+    CallFinished,
+    CallProgress,
+    Event,
+    ReasoningDelta,
+    Reply,
+    TextDelta,
+    TurnFinished,
+    TypedReply,
+)
 from ..protocol.failures import Failure, Misuse, ToolwireError, failed
 from ..protocol.messages import Say
 from ..protocol.output import Output
+from ..protocol.standins import written
 from ..runtime.border import is_cancellation, log
 from ..runtime.context import Context, Door
 
@@ -190,7 +201,21 @@ def typed(reply: Reply, wanted: Output) -> Reply:
     if reply.output is None:
         return reply
     try:
-        return replace(reply, output=wanted.typed(reply.output))
+        value = wanted.typed(reply.output)
     except (ValidationError, ValueError, TypeError) as error:  # whoever drives the turn knows the schema alone
         failure = failed("invalid_output", f"the answer is not of the type that was asked for: {error}", errors=[])
         return replace(reply, ended="failed", failure=failure, output=None)
+    try:
+        if wanted.kind is not Any:
+            msgspec.json.encode(value)
+    except TypeError:  # nothing that msgspec writes by itself: whoever encodes the reply should need no hook for it
+        return TypedReply.of(reply, spelt(value, reply.output), value)
+    return replace(reply, output=value)
+
+
+def spelt(value: Any, heard: Any) -> Any:
+    """`value` as JSON, as its type writes it; as it was `heard` if its type can't be written."""
+    try:
+        return msgspec.json.decode(written(value))
+    except (TypeError, ValueError):
+        return heard

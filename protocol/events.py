@@ -54,6 +54,43 @@ class Reply(Struct, Generic[O_co], frozen=True, omit_defaults=True, gc=False):
     output: O_co | None = None
 
 
+class TypedReply(Reply[Any], frozen=True, omit_defaults=True, gc=True, dict=True):
+    """A Reply whose `output` is of a type that msgspec can't write by itself, such as a model of pydantic's.
+
+    What stands in the place of `output`, and so is encoded, is its JSON. `of` gives one that has the value as well; it
+    is copied and pickled along, while `msgspec.structs.replace` leaves the JSON alone.
+    """
+
+    @classmethod
+    def of(cls, reply: Reply, json: Any, value: Any) -> Reply:
+        """`reply` with the output `value`, that is written as `json`."""
+        made = cls(**_told(reply), output=json)
+        vars(made)[_VALUE] = value
+        return made
+
+    @property  # type: ignore[misc]  # beside what is encoded, which is not looked up by name
+    def output(self) -> Any:
+        return vars(self).get(_VALUE, _slot(self))
+
+    def __reduce__(self) -> Any:
+        return TypedReply.of, (Reply(**_told(self)), _slot(self), self.output)
+
+    def __copy__(self) -> Reply:
+        return self
+
+    def __repr__(self) -> str:
+        return repr(Reply(**_told(self), output=self.output))
+
+
+def _told(reply: Reply) -> dict[str, Any]:
+    """What stands in `reply`, by its fields, without its output."""
+    return {name: getattr(reply, name) for name in Reply.__struct_fields__ if name != "output"}
+
+
+_VALUE = "value"
+_slot = Reply.__dict__["output"].__get__
+
+
 class TextDelta(Struct, frozen=True, tag_field="event", tag="text", gc=False):
     """A piece of the answer, as the model speaks it."""
 

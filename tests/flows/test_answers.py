@@ -1,6 +1,8 @@
 """Answers of a type, and what users show: whole turns on every bus."""
 
 import json
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import anyio
@@ -22,6 +24,7 @@ from toolwire import (
     ModelRequest,
     Reply,
     Runtime,
+    Secret,
     TextDelta,
     ToolwireError,
     TurnFinished,
@@ -147,6 +150,45 @@ async def test_a_followed_turn_tells_both_answers(bus: Any) -> None:
         assert isinstance(told[-1], TurnFinished)
         assert told[-1].reply.output == Trip("Rome", 2)
         assert json.loads(msgspec.json.encode(told[-1]))["reply"]["output"] == {"city": "Rome", "days": 2}
+
+
+class Ride(pydantic.BaseModel):
+    to: str
+    paid_by: str = pydantic.Field(default="card", alias="paidBy")
+
+
+@dataclass
+class Booked:
+    rides: list[Ride]
+    where: Path
+    pin: Secret[str]
+
+
+@pytest.mark.parametrize("followed", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "answer", "value", "written"),
+    [
+        (Ride, '{"to": "Rome"}', Ride(to="Rome"), {"to": "Rome", "paidBy": "card"}),
+        (list[Ride], '[{"to": "Rome", "paidBy": "x"}]', [Ride(to="Rome", paidBy="x")], [{"to": "Rome", "paidBy": "x"}]),
+        (Path, '"a/b"', Path("a/b"), "a/b"),
+        (
+            Booked,
+            '{"rides": [], "where": "b", "pin": "1234"}',
+            Booked([], Path("b"), Secret("1234")),
+            {"rides": [], "where": "b", "pin": "***"},
+        ),
+    ],
+)
+async def test_every_event_is_json_whatever_the_type_of_the_answer(
+    bus: Any, kind: Any, answer: str, value: Any, written: Any, followed: Any
+) -> None:
+    async with bus.open() as runtime:
+        chat = await runtime.converse(model=scripted([answer]), output=kind, id="json")
+        reply = await replied(chat, followed=followed)
+        assert (reply.output, type(reply.output), reply.ended) == (value, type(value), "answered")
+        event = json.loads(msgspec.json.encode(TurnFinished(reply, 3)))
+        assert event["reply"].pop("output") == written
+        assert event["reply"].keys() == {"text", "usage", "rounds"}
 
 
 async def test_a_validator_of_pydantic_is_heard_by_the_model(bus: Any) -> None:

@@ -1,5 +1,7 @@
 """Events as JSON and as msgpack: what a program reads is what was said."""
 
+import copy
+import pickle
 from typing import Any
 
 import msgspec
@@ -20,6 +22,7 @@ from toolwire.protocol.events import (
     Reply,
     TextDelta,
     TurnFinished,
+    TypedReply,
     Usage,
 )
 from toolwire.protocol.failures import failed
@@ -84,3 +87,17 @@ def test_usage_adds_up(parts: list[Usage]) -> None:
     total = sum(parts, Usage())
     assert total.input_tokens == sum(part.input_tokens for part in parts)
     assert total.output_tokens == sum(part.output_tokens for part in parts)
+
+
+def test_a_value_that_msgspec_can_not_write_travels_with_its_json() -> None:
+    ended = Reply("two", "answered", (ToolResult("1", "t", "42"),), Usage(1, 2), 2)
+    reply = TypedReply.of(ended, [1, 2], {1j})
+    assert (reply.output, reply.text, reply.calls, reply.rounds) == ({1j}, "two", ended.calls, 2)
+    plain = Reply("two", "answered", ended.calls, ended.usage, 2, output=[1, 2])
+    assert msgspec.json.encode(reply) == msgspec.json.encode(plain)
+    assert msgspec.to_builtins(TurnFinished(reply)) == msgspec.to_builtins(TurnFinished(plain))
+    assert repr(reply) == repr(msgspec.structs.replace(plain, output={1j}))
+    for twin in (copy.copy(reply), copy.deepcopy(reply), pickle.loads(pickle.dumps(reply))):  # noqa: S301 - our own
+        assert (twin, twin.output) == (reply, {1j})
+        assert msgspec.json.decode(msgspec.json.encode(twin), type=Reply) == plain
+    assert msgspec.structs.replace(reply, text="one").output == [1, 2]
