@@ -141,7 +141,8 @@ class Chat:
 
     def history(self) -> History:
         """What was said so far, as of now: later turns add nothing to it, and `rewind` takes nothing away."""
-        return History(self._conversation.history)
+        history, memory = self._conversation.history, self._conversation.memory
+        return History(history, recall=None if memory is None else memory.recall(history))
 
     def told(self) -> tuple[HistoryMessage, ...]:
         """What the model would be told of it now: all of it, unless the agent has a `memory` that leaves some out."""
@@ -158,7 +159,7 @@ class Chat:
         chat = await self._branch(self._conversation, None if at is None else counted("branch(at)", at), id)
         mine, theirs = self._conversation.memory, chat._conversation.memory  # noqa: SLF001 - of its own class
         if mine is not None and theirs is not None:
-            theirs.follow(mine, chat._conversation.history, 0)  # noqa: SLF001 - as above
+            theirs.branch(mine, chat._conversation.history)  # noqa: SLF001 - as above
         return chat
 
     async def rewind(self, to: int | None = None) -> int:

@@ -153,6 +153,8 @@ class Conversations:
             outputs=None if agent.output is None and agent.output_retries == RETRIES else outputs_of(agent),
             memory=memory,
         )
+        if memory is not None:
+            memory.go_on(history, made.history)
         if self.kept is not None:
             self.kept.append(made)
         return made

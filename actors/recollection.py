@@ -1,6 +1,6 @@
 """What the model of one conversation is told of it, where a strategy shortens that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import anyio
@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ..protocol.cues import Phase
 from ..protocol.failures import Failure, ToolwireError, failed
-from ..protocol.history import History, HistoryMessage, SystemMessage, UserMessage
+from ..protocol.history import History, HistoryMessage, Recall, SystemMessage, UserMessage
 from ..protocol.messages import Complete, Completed, SendAll
 from ..protocol.telling import Telling, Told
 from ..protocol.turn import Turn
@@ -41,6 +41,22 @@ class Recollection:
     def rewound(self, history: list[HistoryMessage]) -> None:
         """Only so much is left of the history."""
         self.told.cut(history)
+
+    def recall(self, history: Sequence[HistoryMessage]) -> Recall | None:
+        """What an export of `history` needs, so that a memory of the same class goes on from it."""
+        return self.told.recall(type(self._strategy).__name__, len(history))
+
+    def go_on(self, given: Sequence[HistoryMessage], history: Sequence[HistoryMessage]) -> None:
+        """Tell of `history`, which goes on from `given`, what a memory of the same class has told of that."""
+        recall = given.recall if isinstance(given, History) else None
+        if recall is not None and recall.memory == type(self._strategy).__name__:
+            self.told.go_on(given, recall, history)
+
+    def branch(self, other: "Recollection", history: Sequence[HistoryMessage]) -> None:
+        """Tell what another one told, whose messages began with `history`."""
+        recall = other.recall(history)
+        if recall is not None:
+            self.told.take(recall, history)
 
     def follow(self, other: "Recollection", history: list[HistoryMessage], shift: int) -> None:
         """Tell what another one told, whose messages stood `shift` places before where they stand in `history`."""

@@ -91,8 +91,21 @@ class _Version(Struct, frozen=True, gc=False):
     toolwire_history: int
 
 
-class _Document(_Version, frozen=True, gc=False):
+class Recall(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a `memory` of that name knew of a history: where what a model is told begins, and what stands for the rest.
+
+    In the messages from `start` to before `cut` thoughts that are bound to what came before are told no more.
+    """
+
+    memory: str
+    start: int
+    summary: str = ""
+    cut: int = 0
+
+
+class _Document(_Version, frozen=True, omit_defaults=True, gc=False):
     messages: list[HistoryMessage]
+    recall: Recall | None = None
 
 
 _decode_version = msgspec.json.Decoder(_Version).decode
@@ -132,14 +145,18 @@ def told_result(message: ToolMessage) -> ToolResult[Any]:
 
 
 class History(Spoken, Sequence[HistoryMessage]):
-    """The first `length` messages of a list that only grows: a snapshot that is made in constant time."""
+    """The first `length` messages of a list that only grows: a snapshot that is made in constant time.
+
+    `recall` is what the memory of its conversation knew of them then; None where it told them all.
+    """
 
     _word: ClassVar[str] = "history"
-    __slots__ = ("_length", "_messages")
+    __slots__ = ("_length", "_messages", "recall")
 
-    def __init__(self, messages: list[HistoryMessage], length: int | None = None) -> None:
+    def __init__(self, messages: list[HistoryMessage], length: int | None = None, recall: Recall | None = None) -> None:
         self._messages = messages
         self._length = len(messages) if length is None else length
+        self.recall = recall
 
     def __len__(self) -> int:
         return self._length
@@ -162,9 +179,10 @@ class History(Spoken, Sequence[HistoryMessage]):
     def to_json(self) -> str:
         """All of it as a document of our own: `{"toolwire_history": 1, "messages": […]}`, opaque blocks byte for byte.
 
-        Raises TypeError for what JSON can't carry, which no history of a conversation holds.
+        What its memory knew stands in it as `recall`. Raises TypeError for what JSON can't carry, which no history of a
+        conversation holds.
         """
-        return encode_json(_Document(VERSION, self[:])).decode()
+        return encode_json(_Document(VERSION, self[:], self.recall)).decode()
 
     @classmethod
     def from_json(cls, document: str | bytes) -> "History":
@@ -175,7 +193,8 @@ class History(Spoken, Sequence[HistoryMessage]):
         version = _decode_version(document).toolwire_history
         if version != VERSION:
             raise ValueError(f"the history is of version {version}, and version {VERSION} is what can be read here")
-        return cls(_decode_document(document).messages)
+        read = _decode_document(document)
+        return cls(read.messages, recall=read.recall)
 
     def continues(self, earlier: "History") -> bool:
         """Whether this is `earlier`, perhaps with more after it: both are of one list, which only grows."""
@@ -186,8 +205,8 @@ class History(Spoken, Sequence[HistoryMessage]):
 
     __hash__ = None  # type: ignore[assignment]  # equal to lists, which have no hash either
 
-    def __reduce__(self) -> tuple[type["History"], tuple[list[HistoryMessage]]]:
-        return History, (self[:],)  # what came later is nobody's who got this
+    def __reduce__(self) -> tuple[type["History"], tuple[list[HistoryMessage], None, Recall | None]]:
+        return History, (self[:], None, self.recall)  # what came later is nobody's who got this
 
     def __repr__(self) -> str:
         return f"<History {self._length} messages>"

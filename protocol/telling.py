@@ -6,12 +6,23 @@ split: a result stays with its call, and so does what belongs to the call alone,
 """
 
 from collections.abc import Sequence
+from operator import is_
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from .failures import Misuse, failed
-from .history import AssistantMessage, HistoryMessage, Opaque, SystemMessage, ToolMessage, UserMessage, by_user
+from .history import (
+    AssistantMessage,
+    HistoryMessage,
+    Opaque,
+    Recall,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+    by_user,
+)
 from .weights import Weights, guessed
 
 
@@ -128,6 +139,33 @@ class Told:
                 # "Thinking blocks in the latest assistant message cannot be modified", until the user has spoken.
                 self._loop = whole(history, len(history) - 1)
         self.weights.begin()
+
+    def recall(self, memory: str, length: int) -> Recall | None:
+        """What is told of a history of that `length`, to go on from elsewhere; None for all."""
+        if self.telling is ALL:
+            return None
+        cut = self._cut if self._loop < 0 else length  # whoever goes on from it begins with the user
+        return Recall(memory, self.telling.start, self.telling.summary, cut)
+
+    def go_on(self, given: Sequence[HistoryMessage], recall: Recall, history: Sequence[HistoryMessage]) -> None:
+        """Tell what was told of `given`, if `history` goes on from it, and the messages that are left out are the same.
+
+        But for what the system says. Where later ones are not the same, thoughts that are bound to them go.
+        """
+        before, now = systems(given), systems(history)
+        left_out = range(before, min(recall.start, len(given)))
+        if len(history) - now < len(left_out) or any(given[n] is not history[n + now - before] for n in left_out):
+            return
+        same = len(given) - before == len(history) - now and all(map(is_, given[before:], history[now:]))
+        self.take(recall if same else replace(recall, cut=len(history)), history, now - before)
+
+    def take(self, recall: Recall, history: Sequence[HistoryMessage], shift: int = 0) -> None:
+        """Tell what was told of messages that stand `shift` places further on in `history`."""
+        start, cut = recall.start + shift, recall.cut + shift
+        if systems(history) < start < len(history):
+            self.weights.grow(history)
+            self.tell(history, Telling(start, recall.summary))
+            self._cut, self._loop = max(self.telling.start, min(cut, len(history))), -1
 
     def cut(self, history: Sequence[HistoryMessage]) -> None:
         """Only so much is left of the history. A summary that covers more is not told any more."""

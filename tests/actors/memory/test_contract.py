@@ -6,13 +6,17 @@ from collections.abc import Sequence
 import anyio
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Struct
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from strict.judge import FORMATS, objection_to
 from toolwire import (
     Agent,
     AssistantMessage,
+    History,
     MemoryStrategy,
     Misuse,
     ModelReply,
@@ -23,6 +27,7 @@ from toolwire import (
     SystemMessage,
     Telling,
     ToolCall,
+    ToolMessage,
     ToolwireError,
     Trim,
     Usage,
@@ -30,8 +35,10 @@ from toolwire import (
     scripted,
     tool,
 )
+from toolwire.actors.recollection import Recollection
 from toolwire.protocol.failures import failed
-from toolwire.protocol.history import HistoryMessage, Opaque
+from toolwire.protocol.history import HistoryMessage, Opaque, Recall
+from toolwire.protocol.mending import going_on
 from toolwire.protocol.weights import guessed
 
 pytestmark = pytest.mark.anyio
@@ -356,3 +363,82 @@ async def test_over_a_bus_it_is_told_in_parts_as_any_history(nats_url: str) -> N
         assert len(model.told) == 3
         assert any("notes 1" in each.text for each in model.told[0] if isinstance(each, UserMessage))
         assert list(chat.told())[:-1] == model.told[-1]
+
+
+class Halves(Summarize, frozen=True):
+    """Another memory."""
+
+
+@pytest.mark.parametrize("made", STRATEGIES)
+async def test_an_export_is_told_elsewhere_as_it_is_told_here(made: type[Trim]) -> None:
+    model = Reader()
+    same = 0
+    async with Runtime() as runtime:
+        await runtime.serve(page)
+        chat = await runtime.converse(model=model, system="be brief", memory=made(tokens=2_000), limits={"rounds": 50})
+        for n in range(15):
+            await chat.say(f"read {n}")
+            document = chat.history().to_json()
+            assert History.from_json(document).to_json() == document
+            before = chat.told()
+            other = Reader()
+            again = await runtime.converse(
+                model=other, system="be brief, too", memory=made(tokens=2_000), history=History.from_json(document)
+            )
+            told, first = again.told(), list(before)
+            assert [each for each in told[1:] if each != first[1]][-1] == first[-1]
+            await again.say("and now?")
+            branch = await chat.branch()
+            await branch.say("and now?")
+            if not other.asked and model.told[-1][1] == first[1]:  # neither was cut in this very moment
+                same += 1
+                assert other.told[0] == [SystemMessage("be brief, too"), *model.told[-1][1:]]
+        assert chat.told()[1] != chat.history()[1]
+    assert same > 5
+
+
+async def test_what_a_memory_knew_is_another_memory_s_to_ignore() -> None:
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=Reader(), memory=Summarize(1_000, model=Reader()))
+        for n in range(20):
+            await chat.say(f"question {n} " * 20)
+        history = History.from_json(chat.history().to_json())
+        assert history.recall is not None
+        assert history.recall.summary.startswith("notes")
+        for memory in (None, Trim(1_000), Halves(1_000)):
+            again = await runtime.converse(model=Reader(), memory=memory, history=history)
+            assert again.told() == tuple(history)
+            assert (again.history().recall, list(again.history())) == (None, list(history))
+        damaged = History([UserMessage("new"), AssistantMessage(), *history], None, history.recall)
+        for given in (damaged, history[:], [SystemMessage("late")]):
+            again = await runtime.converse(model=Reader(), memory=Summarize(1_000), history=given)
+            assert again.told() == tuple(again.history())
+
+
+async def test_an_export_from_the_middle_of_a_turn_keeps_its_summary() -> None:
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=Reader(), memory=Summarize(1_000, model=Reader()))
+        for n in range(20):
+            await chat.say(f"question {n} " * 20)
+        history = chat.history()
+        asked = AssistantMessage("", (ToolCall("1", "t"),), (THOUGHT,))
+        halfway = History([*history, UserMessage("?"), asked], None, history.recall)
+        again = await runtime.converse(model=Reader(), memory=Summarize(1_000, model=Reader()), history=halfway)
+        assert again.told()[: len(chat.told())] == chat.told()
+        assert [type(each) for each in again.told()[-2:]] == [AssistantMessage, ToolMessage]
+        assert again.told()[-2] == replace(asked, opaque=())
+
+
+@given(st.integers(-5, 50), st.integers(-5, 50), st.integers(0, 12), st.integers(0, 2))
+def test_whatever_an_export_claims_what_is_told_is_valid(start: int, cut: int, length: int, systems: int) -> None:
+    said: list[HistoryMessage] = [SystemMessage("be kind")] * systems
+    for n in range(length):
+        call = ToolCall(f"c{n}", "page", {"n": n})
+        said += [UserMessage(f"{n}?"), AssistantMessage("", (call,), (THOUGHT,)), ToolMessage(call.id, "page", "1")]
+    given = History(said, None, Recall("Trim", start, "notes", cut))
+    memory = Recollection(Trim(), None)
+    history = going_on(given, "be brief")
+    memory.go_on(given, history)
+    told = [*memory.messages(history), UserMessage("next")]
+    assert [objection_to(name, told) for name in FORMATS] == ["", "", ""]
+    assert told[0] == SystemMessage("be brief")
