@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-import anyio
 from msgspec.structs import asdict, replace
 
 from ...protocol.events import Usage
 from ...protocol.failures import Failure, Misuse, ToolwireError
 from ...protocol.wasted import usage_in
+from ...runtime.loops import here
 from .contract import Model, ModelReply, ModelRequest, StreamingModel
 from .hearing import (
     Answering,
@@ -18,12 +18,11 @@ from .hearing import (
     check_settings,
     close,
     failure_from,
+    in_time,
     left_of,
     name_of,
     prepare,
-    sooner,
     stream_of,
-    too_late,
 )
 
 T = TypeVar("T")
@@ -71,7 +70,7 @@ class Fallback:
 
     def _stream(self, request: ModelRequest) -> Answering:
         """The events of the answer to `request`. Raises ToolwireError."""
-        return Answering(partial(self._begun, request))
+        return Answering(self._begun, request)
 
     async def _begun(self, request: ModelRequest) -> Begun:
         model, hearing, spent = await self._first(request, self._heard)
@@ -81,7 +80,7 @@ class Fallback:
         self, request: ModelRequest, ask: Callable[[int, ModelRequest, float | None], Awaitable[T]]
     ) -> tuple[Model, T, Usage | None]:
         """Who answers `request` first, with what, and what the others have cost."""
-        began = 0.0 if request.seconds is None else anyio.current_time()
+        began = 0.0 if request.seconds is None else here().clock()
         tried: list[tuple[Model, Failure]] = []
         last = len(self.models) - 1
         for n, model in enumerate(self.models):
@@ -111,9 +110,7 @@ class Fallback:
         model = self.models[n]
         if seconds is None:
             return await model.complete(request)
-        with anyio.move_on_after(seconds):
-            return await model.complete(replace(request, seconds=sooner(request.seconds, seconds)))
-        raise ToolwireError(too_late(repr(model), seconds))
+        return await in_time(model, request, seconds)
 
     def _heard(self, n: int, request: ModelRequest, seconds: float | None) -> Awaitable[Hearing]:
         return Hearing(self.models[n], self._hear[n], request, seconds).begin()

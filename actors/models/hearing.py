@@ -3,20 +3,23 @@
 What stands around a model is itself a model, see `contract`; these are the pieces that such models share.
 """
 
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import anyio
+from msgspec.structs import replace
 
 from ...protocol.events import CallSpoken, TextDelta
 from ...protocol.failures import Failure, ToolwireError, failed
 from ...protocol.retry import ATTEMPT
 from ...protocol.retryable import later
 from ...runtime.border import ends_program, is_ours, shown
+from ...runtime.loops import here
 from .contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
+
+if TYPE_CHECKING:
+    from ...runtime.loops import Scope
 
 Stream = Callable[[ModelRequest], AbstractAsyncContextManager[AsyncIterator[ModelEvent]]]
 """What `stream` is of a model that has it."""
@@ -59,11 +62,6 @@ def check_settings(models: Iterable[object], settings: Mapping[str, Any]) -> Non
             word(settings)
 
 
-def sooner(seconds: float | None, limit: float) -> float:
-    """The shorter of two times, in seconds; None is no limit."""
-    return limit if seconds is None else min(seconds, limit)
-
-
 def too_late(what: str, seconds: float) -> Failure:
     """That a model did not begin to answer in the time it was given."""
     said = f"{what} was given up after {seconds:.3g} s without an answer"
@@ -72,7 +70,7 @@ def too_late(what: str, seconds: float) -> Failure:
 
 def left_of(request: ModelRequest, began: float) -> float | None:
     """Seconds that are left for an answer that was asked for at `began`; None for no limit."""
-    return None if request.seconds is None else request.seconds - (anyio.current_time() - began)
+    return None if request.seconds is None else request.seconds - (here().clock() - began)
 
 
 def stream_of(model: Model) -> Stream:
@@ -125,53 +123,49 @@ class Whole:
 
 
 class Hearing:
-    """One stream of another model, from its first event on: `begin`, then `next` until it gives None, then `close`.
+    """One stream of another model, from its first event on: `begin`, then `first` and what `next` gives, then `close`.
 
     With `seconds` it fails as `timed_out` if nothing is heard in that time. That limit is a cancel scope around all of
     the stream, as the scopes that this may open itself have to lie within; but it is armed only in `begin`: what the
     listener does later is not to be cancelled.
     """
 
-    __slots__ = ("_events", "_first", "_manager", "_name", "_scope", "_seconds")
+    __slots__ = ("_deadline", "_loop", "_manager", "_name", "_scope", "_seconds", "first", "next")
 
     def __init__(self, model: object, stream: Stream, request: ModelRequest, seconds: float | None = None) -> None:
         self._name = model
         self._manager = stream(request)
         self._seconds = seconds
-        self._scope = None if seconds is None else anyio.CancelScope()
-        self._first: ModelEvent | None = None
+        self._scope: Scope | None = None
+        self.first: ModelEvent | None = None
+        self.next: Callable[[], Awaitable[ModelEvent]]
 
     async def begin(self) -> Self:
         """Open the stream, and wait for its first event. If that fails, it is closed already."""
-        scope = self._scope
-        if scope is not None:
-            scope.__enter__()
-            scope.deadline = anyio.current_time() + (self._seconds or 0.0)
+        if self._seconds is not None:
+            loop = self._loop = here()
+            self._deadline = loop.clock() + self._seconds
+            self._scope = loop.limit(self._deadline)
+            self._scope.__enter__()
         try:
-            self._events = aiter(await self._manager.__aenter__())
+            self.next = aiter(await self._manager.__aenter__()).__anext__
         except BaseException as error:
             self._left(type(error), error, error.__traceback__)
             raise
         try:
-            self._first = await anext(self._events, None)
-            if scope is not None:
-                scope.deadline = math.inf
-                if scope.cancel_called:  # it was heard in the moment in which its time was over
+            try:
+                self.first = await self.next()
+            except StopAsyncIteration:
+                said = "the model's stream ended without a reply"
+                raise ToolwireError(failed("model_failed", said)) from None
+            if self._scope is not None:
+                self._loop.lift(self._scope, self._deadline)
+                if self._scope.cancel_called:  # it was heard in the moment in which its time was over
                     raise self._late()  # noqa: TRY301 - the stream has to be closed
-            if self._first is None:
-                raise ToolwireError(failed("model_failed", "the model's stream ended without a reply"))  # noqa: TRY301 - the same
         except BaseException as error:
             await self.close(type(error), error, error.__traceback__)
             raise
         return self
-
-    async def next(self) -> ModelEvent | None:
-        """The next event; None at the end."""
-        first = self._first
-        if first is not None:
-            self._first = None
-            return first
-        return await anext(self._events, None)
 
     async def close(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -188,8 +182,10 @@ class Hearing:
     def _left(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Leave the scope. Raises ToolwireError if `error` is that its time is over."""
         scope, self._scope = self._scope, None
-        if scope is not None and scope.__exit__(kind, error, trace) and error is not None:
-            raise self._late() from error
+        if scope is not None:
+            self._loop.forget(scope, self._deadline)
+            if scope.__exit__(kind, error, trace) and error is not None:
+                raise self._late() from error
 
     def _late(self) -> ToolwireError:
         return ToolwireError(too_late(repr(self._name), self._seconds or 0.0))
@@ -205,13 +201,17 @@ class Begun(NamedTuple):
 class Answering:
     """The events of an answer that `begin` begins, at whatever model and after however many tries."""
 
-    __slots__ = ("_answered", "_begin", "_hearing")
+    __slots__ = ("_answered", "_begin", "_first", "_hearing", "_next", "_request")
 
-    def __init__(self, begin: Callable[[], Awaitable[Begun]]) -> None:
+    def __init__(self, begin: Callable[[ModelRequest], Awaitable[Begun]], request: ModelRequest) -> None:
         self._begin = begin
+        self._request = request
 
     async def __aenter__(self) -> Self:
-        self._hearing, self._answered = await self._begin()
+        hearing, self._answered = await self._begin(self._request)
+        self._hearing = hearing
+        self._first = hearing.first
+        self._next = hearing.next
         return self
 
     async def __aexit__(
@@ -223,9 +223,26 @@ class Answering:
         return self
 
     async def __anext__(self) -> ModelEvent:
-        event = await self._hearing.next()
+        event = self._first
         if event is None:
-            raise StopAsyncIteration
-        if self._answered is not None and isinstance(event, ModelReply):
+            event = await self._next()
+        else:
+            self._first = None
+        if self._answered is not None and type(event) is ModelReply:
             return self._answered(event)
         return event
+
+
+async def in_time(model: Model, request: ModelRequest, seconds: float) -> ModelReply:
+    """The answer of `model`, within so many seconds. Raises ToolwireError, `timed_out` after those."""
+    loop = here()
+    deadline = loop.clock() + seconds
+    left = request.seconds
+    asked = replace(request, seconds=seconds) if left is None or left > seconds else request
+    scope = loop.limit(deadline)
+    with scope:
+        try:
+            return await model.complete(asked)
+        finally:
+            loop.forget(scope, deadline)
+    raise ToolwireError(too_late(repr(model), seconds))

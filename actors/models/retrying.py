@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Awaitable, Callable
-from functools import partial
 from logging import getLogger
 from typing import TypeVar
 
@@ -14,17 +13,9 @@ from ...protocol.failures import Failure, Misuse, ToolwireError
 from ...protocol.retry import wait_after
 from ...protocol.tools import Retry
 from ...protocol.wasted import usage_in
+from ...runtime.loops import here
 from .contract import Model, ModelReply, ModelRequest
-from .hearing import (
-    Answering,
-    Begun,
-    Hearing,
-    failure_from,
-    left_of,
-    name_of,
-    sooner,
-    too_late,
-)
+from .hearing import Answering, Begun, Hearing, failure_from, in_time, left_of, name_of
 from .standing import Standing
 
 T = TypeVar("T")
@@ -56,7 +47,7 @@ class Retrying(Standing):
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Answer `request`, at the last try or before. Raises ToolwireError."""
-        began = anyio.current_time()
+        began = here().clock()
         try:
             return await self._whole(request)
         except BaseException as error:  # noqa: BLE001 - what cancels is raised again
@@ -70,10 +61,10 @@ class Retrying(Standing):
 
     def _stream(self, request: ModelRequest) -> Answering:
         """The events of the answer to `request`. Raises ToolwireError."""
-        return Answering(partial(self._begun, request))
+        return Answering(self._begun, request)
 
     async def _begun(self, request: ModelRequest) -> Begun:
-        began = anyio.current_time()
+        began = here().clock()
         try:
             return Begun(await self._heard(request))
         except BaseException as error:  # noqa: BLE001 - what cancels is raised again
@@ -84,9 +75,7 @@ class Retrying(Standing):
         limit = self.retry.attempt
         if limit is None:
             return await self.inner.complete(request)
-        with anyio.move_on_after(limit):
-            return await self.inner.complete(replace(request, seconds=sooner(request.seconds, limit)))
-        raise ToolwireError(too_late(repr(self.inner), limit))
+        return await in_time(self.inner, request, limit)
 
     def _heard(self, request: ModelRequest) -> Awaitable[Hearing]:
         return Hearing(self.inner, self._hear, request, self.retry.attempt).begin()

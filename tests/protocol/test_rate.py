@@ -127,5 +127,18 @@ def test_an_allowance_gives_no_more_than_its_rate_and_lets_everybody_pass_in_tim
         allowance.settle(amount * share)
         taken, largest = taken + amount * (1 + share), max(largest, 2 * amount)
         assert taken <= count * (1 + now / seconds) + largest + 1e-3
-    allowance.reset()
-    assert allowance.wait(count, now) == 0.0
+    wait = allowance.wait(count, now)
+    allowance.shift(1000.0)
+    assert allowance.wait(count, now + 1000.0) == pytest.approx(wait)
+
+
+@given(st.lists(st.tuples(st.floats(0, 50), st.floats(0, 400)), max_size=30), st.integers(1, 100), st.floats(0.5, 100))
+def test_what_fits_is_what_need_not_wait(asked: list[tuple[float, float]], count: int, seconds: float) -> None:
+    one, other, now = Allowance(Rate(count, seconds)), Allowance(Rate(count, seconds)), 0.0
+    for pause, amount in asked:
+        now += pause
+        free = not other.wait(amount, now)
+        assert one.fits(amount, now) == free
+        if free:
+            other.take(amount, now)
+        assert one.wait(count, now) == other.wait(count, now)
