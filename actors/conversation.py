@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from anyio.lowlevel import checkpoint
 from msgspec import Raw
 
-from ..protocol.cues import CHANGED, WAITED, Phase, Wait
+from ..protocol.cues import WAITED, Phase
 from ..protocol.envelope import Trail, encode
 from ..protocol.events import Pending
 from ..protocol.failures import Failure, ToolwireError, failed
@@ -30,8 +30,6 @@ from ..protocol.messages import (
     Rewound,
     RunBatch,
     Say,
-    SelectTools,
-    SendAll,
     TurnEnded,
 )
 from ..protocol.offer import Offer
@@ -39,22 +37,18 @@ from ..protocol.output import Output, Outputs
 from ..protocol.referring import instructed
 from ..protocol.streamed import StreamedTurn
 from ..protocol.telling import length_kept
-from ..protocol.turn import Command, Heard, Turn
+from ..protocol.turn import Turn
 from ..runtime.actor import Actor
 from ..runtime.context import Context, Door
 from .agent import Agent
+from .asks import Asks
 from .carrying import carried
 from .eager import EagerCalls
 from .house import House
-from .numbered import Numbered
 from .queueing import Queueing
 from .recollection import Recollection
-from .retelling import outdated, retold, specs_of
 from .running import Running
 from .validator import be_ready
-
-OFTEN = 63
-"""A mask of rounds: so often a turn that never suspends asks whether the loop should have a turn."""
 
 INTERRUPTED = failed("cancelled", "the turn was interrupted", "maybe", by="caller")
 
@@ -90,7 +84,7 @@ class Conversation(Actor):
     def __init__(
         self,
         identity: str,
-        asks: dict[type, str | Door],
+        asks: Asks,
         house: House,
         *,
         agent: Agent,
@@ -269,7 +263,8 @@ class Conversation(Actor):
     async def _timed(self, turn: Turn, said: Say | None, context: Context) -> TurnEnded:
         """The turn within its time."""
         system = context.system
-        running = self._running = Running(turn, context, self._offer.seconds if said is not None else turn.seconds)
+        seconds = self._offer.seconds if said is not None else turn.seconds
+        running = self._running = Running(turn, context, seconds, self._asks, self._house.catalogue, self.memory)
         with running.scope as scope:
             try:
                 if said is None:
@@ -280,8 +275,8 @@ class Conversation(Actor):
                         await checkpoint()
                 if isinstance(turn, StreamedTurn) and turn.events:
                     async with EagerCalls(turn, context, self._asks[RunBatch]) as eager:
-                        return await self._turned(running, command, context, eager)
-                return await self._turned(running, command, context)
+                        return await running.run(command, eager)
+                return await running.run(command)
             except BaseException:
                 running.close()
                 raise
@@ -333,54 +328,3 @@ class Conversation(Actor):
         if self.memory is not None:
             self.memory.rewound(offer.history)
         return Rewound(kept)
-
-    async def _turned(
-        self, running: Running, command: Command, context: Context, eager: EagerCalls | None = None
-    ) -> TurnEnded:
-        """Say what the turn's table commands, and tell it what was answered, until it is over."""
-        turn, memory, offered = running.turn, self.memory, self._house.catalogue
-        hear = running.hear = Numbered(context, turn, eager).hear if turn.events else None
-        ask: Any = context.ask if eager is None else eager.ask
-        if memory is not None:
-            ask = memory.asking(ask, turn, context, self._asks[Complete])
-        running.seen = offered.version if type(command) is SelectTools else None
-        while not isinstance(command, TurnEnded):
-            heard: Heard
-            if type(command) is Wait:
-                await running.wait(command)
-                command = turn.step(WAITED)
-                continue
-            try:
-                heard = await ask(self._asks[type(command)], command, hear=hear)
-            except ToolwireError as error:
-                heard = running.said(error.failure)
-                if heard.code == "too_large" and type(command) is Complete and len(command.newer) > 1:
-                    heard = SendAll(history=False, tools=False)  # one by one they may fit
-            command = turn.step(heard)
-            if running.interrupted and not isinstance(command, TurnEnded):  # what has ended has
-                await running.heed()
-            if turn.rounds & OFTEN == OFTEN and context.system.breathless():
-                await checkpoint()
-            if type(command) is Complete and (
-                memory is not None or type(heard) is SendAll or offered.version != running.seen
-            ):
-                command = await self._as_sent(command, running, heard, context)
-        if turn.phase == Phase.PAUSED:
-            turn.seconds = running.left
-        return command
-
-    async def _as_sent(self, command: Complete, running: Running, heard: Heard, context: Context) -> Command:
-        """`command` as a memory has it told, and with what the model lacks; unless the tools have changed."""
-        turn, catalogue = running.turn, self._house.catalogue
-        if catalogue.version != running.seen and outdated(heard):
-            running.seen = catalogue.version
-            return turn.step(CHANGED)
-        if self.memory is not None:
-            command = await self.memory.tell(command, turn, context, self._asks[Complete])
-        if not isinstance(heard, SendAll):
-            return command
-        specs = specs_of(turn.names, catalogue, references=self._offer.references) if heard.tools else None
-        try:
-            return await retold(command, specs, self._asks[Complete], context)
-        except ToolwireError as error:
-            return turn.step(error.failure)

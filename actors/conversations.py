@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -17,7 +17,7 @@ from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.history import HistoryMessage
 from ..protocol.limits import DEFAULT_LIMITS, Limits
 from ..protocol.mending import check_sendable
-from ..protocol.messages import Greet, Remember, SelectTools
+from ..protocol.messages import Greet, Remember
 from ..protocol.output import RETRIES, Outputs, output_of
 from ..protocol.prices import Prices
 from ..protocol.telling import length_kept
@@ -26,6 +26,7 @@ from ..runtime.context import Context, Door
 from ..runtime.system import ActorSystem
 from .agent import Agent
 from .agent_tool import agent_tool
+from .asks import Asks, Selecting, kept
 from .chat import Chat
 from .conversation import Conversation
 from .house import House
@@ -129,7 +130,7 @@ class Conversations:
         self,
         name: str,
         agent: Agent,
-        asks: "Asks",
+        asks: Asks,
         patterns: tuple[str, ...],
         caller: Any,
         room: int | None = None,
@@ -181,7 +182,7 @@ class Conversations:
     def _private(
         self,
         agent: Agent,
-        asks: "Asks",
+        asks: Asks,
         patterns: tuple[str, ...],
         caller: Any,
         history: Sequence[HistoryMessage],
@@ -242,7 +243,7 @@ class Conversations:
         model = getattr(strategy, "model", None)
         return Recollection(strategy, None if model is None else await self._asks(model))
 
-    async def _asks(self, model: str | Model) -> "Asks":
+    async def _asks(self, model: str | Model) -> Asks:
         """Whom a conversation with this model asks: the actor of the model is spawned when it is first needed.
 
         That of a named model stays; that of an object lasts as long as somebody converses with it, and as it is one
@@ -272,7 +273,7 @@ class Conversations:
             self._lately.append(asks)
         return asks
 
-    async def _selector(self, strategy: SelectionStrategy) -> "Selecting":
+    async def _selector(self, strategy: SelectionStrategy) -> Selecting:
         """Who selects by that strategy, for as long as a conversation asks it."""
         known = self._selectors.get(id(strategy))
         if known is not None:
@@ -322,38 +323,6 @@ class Conversations:
             if close is not None:
                 with suppress(Exception):  # a connection that can't be closed is as good as closed
                     await close()
-
-
-class Selecting:
-    """Who selects by a strategy of an agent's own."""
-
-    __slots__ = ("__weakref__", "door", "strategy")
-
-    def __init__(self, strategy: SelectionStrategy, door: str | Door) -> None:
-        self.strategy = strategy  # held, so that its id stays its own
-        self.door = door
-
-
-class Asks(dict[type, "str | Door"]):
-    """Whom conversations with one model ask. Of a class of its own, so that it can be held weakly.
-
-    With a `selector` of an agent's own, whoever else is asked stays as it was, and lasts as long. `check_settings`
-    raises Misuse for settings that the model can't have; None where the model can't tell beforehand. `forget` has a
-    model of this process forget a conversation: a message for that would be a tenth of a short conversation.
-    """
-
-    def __init__(self, asks: "dict[type, str | Door]", selector: Selecting | None = None) -> None:
-        super().__init__(asks)
-        self.check_settings: Callable[[Mapping[str, Any]], None] | None = getattr(asks, "check_settings", None)
-        self.forget: Callable[[str], None] | None = getattr(asks, "forget", None)
-        if selector is not None:
-            self[SelectTools] = selector.door
-            self.held = (asks, selector)
-
-
-def kept(asks: Asks, _model: object) -> Asks:
-    """`asks`; the model is held, so that its id stays its own."""
-    return asks
 
 
 def outputs_of(agent: Agent) -> Outputs:

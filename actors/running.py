@@ -1,22 +1,32 @@
-"""A turn while it runs: how much time it has, what it waits for, and who wants it to end."""
+"""A turn while it runs: whom it asks, how much time it has, what it waits for, and who wants it to end."""
 
 from collections.abc import Callable
 from typing import Any
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from ..protocol.cues import Wait
+from ..protocol.cues import CHANGED, WAITED, Phase, Wait
 from ..protocol.events import CallFinished, Event
-from ..protocol.failures import Failure, failed
+from ..protocol.failures import Failure, ToolwireError, failed
+from ..protocol.messages import Complete, SelectTools, SendAll, ToolsSelected, TurnEnded
 from ..protocol.tools import ToolResult
-from ..protocol.turn import Turn
+from ..protocol.turn import Command, Heard, Turn
 from ..runtime.context import Context
 from ..runtime.deadline import NEVER
+from .asks import Asks
+from .catalogue import Catalogue
+from .eager import EagerCalls
+from .numbered import Numbered
+from .recollection import Recollection
+from .retelling import outdated, retold, specs_of
+
+OFTEN = 63
+"""A mask of rounds: so often a turn that never suspends asks whether the loop should have a turn."""
 
 
 class Running:
-    """The time of a turn: `seconds` in all, without those in which it waits for a person.
+    """A turn between those whom it asks, within `seconds` in all, without those in which it waits for a person.
 
     The time begins when this is made; `scope` is what the turn runs in, until `end`. While a person is waited for, only
     whoever asked for the turn may have a limit. `interrupted` tells whose cancellation it was, once the scope was
@@ -24,12 +34,23 @@ class Running:
     """
 
     __slots__ = (
-        *("_answered", "_context", "_outer", "_over", "_own", "_untold"),
+        *("_answered", "_asks", "_catalogue", "_context", "_memory", "_outer", "_over", "_own", "_untold"),
         *("hear", "interrupted", "scope", "seen", "turn"),
     )
 
-    def __init__(self, turn: Turn, context: Context, seconds: float | None) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        context: Context,
+        seconds: float | None,
+        asks: Asks,
+        catalogue: Catalogue,
+        memory: Recollection | None = None,
+    ) -> None:
         self.turn = turn
+        self._asks = asks
+        self._catalogue = catalogue
+        self._memory = memory
         self.hear: Callable[[Event], None] | None = None  # of whoever follows the turn
         self._context = context
         self._answered: anyio.Event | None = None
@@ -43,6 +64,79 @@ class Running:
         turn.waited = 0.0
         self.scope = system.scope()
         system.alarms.set(self.scope, context.deadline)
+
+    async def run(self, command: Command, eager: EagerCalls | None = None) -> TurnEnded:
+        """Say what the turn's table commands, and tell it what was answered, until it is over."""
+        turn, context, asks, memory = self.turn, self._context, self._asks, self._memory
+        hear = self.hear = Numbered(context, turn, eager).hear if turn.events else None
+        ask: Any = context.ask if eager is None else eager.ask
+        if memory is not None:
+            ask = memory.asking(ask, turn, context, asks[Complete])
+        if type(command) is SelectTools:
+            command = self._select(command)
+        while not isinstance(command, TurnEnded):
+            if type(command) is Wait:
+                await self.wait(command)
+                command = turn.step(WAITED)
+                continue
+            heard: Heard
+            try:
+                heard = await ask(asks[type(command)], command, hear=hear)
+            except ToolwireError as error:
+                heard = self._instead(error.failure, command)
+            if type(heard) is ToolsSelected:
+                self._keep(heard)
+            command = turn.step(heard)
+            if self.interrupted or turn.rounds & OFTEN == OFTEN:
+                await self._heed(command)
+            if type(command) is Complete and (
+                memory is not None or type(heard) is SendAll or self._catalogue.version != self.seen
+            ):
+                command = await self._as_sent(command, heard)
+        if turn.phase == Phase.PAUSED:
+            turn.seconds = self.left
+        return command
+
+    def _select(self, command: SelectTools) -> Command:
+        """`command`, unless it is known what would be answered."""
+        self.seen = self._catalogue.version
+        selected = self._asks.selected(command.patterns, self.seen)
+        return command if selected is None else self.turn.step(selected)
+
+    def _keep(self, heard: ToolsSelected) -> None:
+        if heard.always and self.seen is not None:
+            self._asks.keep(self.turn.offer.patterns, self.seen, heard)
+
+    def _instead(self, failure: Failure, command: Command) -> Heard:
+        """What the turn hears where nobody has answered."""
+        heard = self.said(failure)
+        if heard.code == "too_large" and type(command) is Complete and len(command.newer) > 1:
+            return SendAll(history=False, tools=False)  # one by one they may fit
+        return heard
+
+    async def _heed(self, command: Command) -> None:
+        """Go no further, where who was asked last did not heed the interruption; else let others have a turn."""
+        if self.interrupted:
+            if not isinstance(command, TurnEnded):  # what has ended has
+                await checkpoint_if_cancelled()
+        elif self._context.system.breathless():
+            await checkpoint()
+
+    async def _as_sent(self, command: Complete, heard: Heard) -> Command:
+        """`command` as a memory has it told, and with what the model lacks; unless the tools have changed."""
+        turn, catalogue, context = self.turn, self._catalogue, self._context
+        if catalogue.version != self.seen and outdated(heard):
+            self.seen = catalogue.version
+            return turn.step(CHANGED)
+        if self._memory is not None:
+            command = await self._memory.tell(command, turn, context, self._asks[Complete])
+        if not isinstance(heard, SendAll):
+            return command
+        specs = specs_of(turn.names, catalogue, references=turn.offer.references) if heard.tools else None
+        try:
+            return await retold(command, specs, self._asks[Complete], context)
+        except ToolwireError as error:
+            return turn.step(error.failure)
 
     def end(self) -> None:
         """The turn is over, or paused."""
@@ -68,10 +162,6 @@ class Running:
         if not self.scope.cancel_called:
             self.interrupted = True
             self.scope.cancel()
-
-    async def heed(self) -> None:
-        """Go no further, where who was asked last did not heed the interruption."""
-        await checkpoint_if_cancelled()
 
     def late(self) -> Failure:
         """Why the turn ends now that its time is over: its own, or that of whoever asked for it."""

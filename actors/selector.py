@@ -6,6 +6,7 @@ from hashlib import blake2b
 from typing import ClassVar
 
 import anyio
+from msgspec.structs import replace
 
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import LoadTool, SelectTools, ToolsSelected
@@ -33,7 +34,7 @@ class Scope:
     def __init__(self, version: int, names: tuple[str, ...], digest: str) -> None:
         self.version = version
         self.names = frozenset(names)
-        self.everything = ToolsSelected(names, digest)
+        self.everything = ToolsSelected(names, digest, always=True)
 
 
 class Guarded:
@@ -105,7 +106,7 @@ class Selector(Actor):
                 async with anyio.create_task_group() as loading:
                     for name in missing:
                         loading.start_soon(self._load, name, context)
-            return self._selected(message)
+            return replace(self._selected(message), always=False)  # what could not be loaded is tried again
         return selected
 
     async def _load(self, name: str, context: Context) -> None:

@@ -116,10 +116,14 @@ class Greet(Request[Greeted], frozen=True, tag="greet", gc=False):
 
 
 class ToolsSelected(Message, frozen=True, tag="tools_selected", gc=False):
-    """The tools to offer, best first. `digest` names exactly this list of exactly these specs."""
+    """The tools to offer, best first. `digest` names exactly this list of exactly these specs.
+
+    `always`: it is the same whatever is said, until a tool comes or goes.
+    """
 
     names: tuple[str, ...]
     digest: str
+    always: bool = False
 
 
 class SelectTools(Request[ToolsSelected], frozen=True, tag="select_tools", gc=False):

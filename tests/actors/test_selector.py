@@ -29,7 +29,7 @@ async def selected(selector: Selector, query: str = "", *patterns: str, used: tu
 
 async def test_without_patterns_it_is_what_this_process_serves() -> None:
     selector = Selector(new_catalogue(a="here", b="there", c="here"), Keyword(), "here")
-    assert (await selected(selector)).names == ("a", "c")
+    assert await selected(selector) == ToolsSelected(("a", "c"), (await selected(selector)).digest, always=True)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,7 @@ async def test_where_there_are_many_those_that_fit_are_offered() -> None:
     chosen = await selected(selector, "what will the weather be")
     assert len(chosen.names) <= 5
     assert chosen.names[:1] == ("weather",)
+    assert not chosen.always
 
 
 async def test_what_was_used_stays_on_offer() -> None:

@@ -8,6 +8,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from toolwire import Chat, Reply, ToolwireError, scripted, tool
+from toolwire.actors.asks import Asks
 from toolwire.actors.conversation import Conversation
 from toolwire.actors.running import Running
 from toolwire.protocol.failures import failed
@@ -181,10 +182,11 @@ async def test_whose_time_was_over_is_said_whoever_noticed_it() -> None:
     alarms = SimpleNamespace(set=none, unset=none)
     system = SimpleNamespace(clock=clock, alarms=alarms, scope=anyio.CancelScope)
     turn: Any = SimpleNamespace(waited=0.0, offer=SimpleNamespace(seconds=2.0))
+    unused: Any = None
     refused = failed("timed_out", "no time is left", by="deadline")
     for outer, words in ((NEVER, "the turn took longer than 2.0 s"), (3.0, "the time of whoever asked")):
         context: Any = SimpleNamespace(system=system, deadline=outer)
-        running = Running(turn, context, 2.0)
+        running = Running(turn, context, 2.0, Asks({}), unused)
         assert running.said(refused) is refused
         clock.advance(2.0)
         assert running.said(refused).message.startswith(words)

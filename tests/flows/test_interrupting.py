@@ -19,6 +19,7 @@ from toolwire import (
     scripted,
     tool,
 )
+from toolwire.actors.asks import Asks
 from toolwire.actors.running import Running
 from toolwire.runtime.deadline import NEVER
 from toolwire.runtime.testing import ManualClock, Way, interruptions
@@ -312,7 +313,10 @@ async def test_whoever_cancels_the_caller_at_once_is_heard_too(memory: Any, vali
 async def test_a_time_limit_that_has_struck_before_is_what_ended_the_turn() -> None:
     """By a clock of its own: what has to be met is the instant between the end of the time and the end of the turn."""
     system = SimpleNamespace(clock=ManualClock(), alarms=SimpleNamespace(set=none, unset=none), scope=anyio.CancelScope)
-    running = Running(SimpleNamespace(), SimpleNamespace(system=system, deadline=NEVER), 1.0)  # type: ignore[arg-type]  # as much of them as it needs
+    context: Any = SimpleNamespace(system=system, deadline=NEVER)
+    turn: Any = SimpleNamespace()
+    unused: Any = None
+    running = Running(turn, context, 1.0, Asks({}), unused)
     with running.scope:
         running.scope.cancel()  # as the alarm does
         running.interrupt()
