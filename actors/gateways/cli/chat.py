@@ -67,7 +67,14 @@ def chat(
         chosen = replace(chosen, references=True)
     if settings:
         chosen = replace(chosen, settings={**chosen.settings, **dict(map(setting, settings))})
-    kept = None if history is None else KeptHistory(history)
+    if history is None:
+        return held(chosen, nats, namespace, tools, None, json=json)
+    with KeptHistory(history) as kept:
+        return held(chosen, nats, namespace, tools, kept, json=json)
+
+
+def held(agent: Agent, nats: str | None, namespace: str, tools: Tools, kept: KeptHistory | None, *, json: bool) -> int:
+    """The conversation itself, which goes on from what is kept. Returns how the command ends."""
     said: Sequence[HistoryMessage] = ()
     if kept is not None:
         past = said = kept.read()
@@ -77,7 +84,7 @@ def chat(
         with start_blocking_portal() as portal:
             url = nats if nats or tools else "memory://"
             with portal.wrap_async_context_manager(joined(url, namespace, tools)) as runtime:
-                conversation = portal.call(partial(runtime.converse, chosen, history=said))
+                conversation = portal.call(partial(runtime.converse, agent, history=said))
                 return talk(portal, conversation, kept, json=json)
     except BaseException:
         if conversation is not None:  # a turn may have run, whose end stands only now

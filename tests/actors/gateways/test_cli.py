@@ -718,6 +718,24 @@ def test_a_chat_that_can_no_longer_be_kept_goes_on_and_has_failed(toolwire: Tool
     assert said.err.count("the conversation can't be kept in kept/talk.json: No such file or directory") == 2
 
 
+def test_a_file_that_another_chat_has_open_is_refused_at_once(
+    toolwire: Toolwire, terminal: Callable[..., "Terminal"], pipe: Pipe, work: Path
+) -> None:
+    first = terminal("chat", "--agent", "work:FRIEND", "--history", "talk.json")
+    first.until("> ")
+    said = toolwire("chat", "--agent", "work:FRIEND", "--history", "talk.json", stdin="Hello\n")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("toolwire: talk.json is open in another chat: end that one, or go on with a copy")
+    first.write("Hello\n")
+    first.until("Done.")
+    first.until("> ")
+    first.process.kill()  # as a crash would
+    first.process.wait(PATIENCE)
+    assert toolwire("chat", "--agent", "work:FRIEND", "--history", "talk.json", stdin="Again\n").code == 0
+    messages = History.from_json((work / "talk.json").read_bytes())
+    assert [each.text for each in messages if isinstance(each, UserMessage)] == ["Hello", "Again"]
+
+
 def test_a_base_url_without_its_scheme_reaches_no_provider(toolwire: Toolwire) -> None:
     said = toolwire("chat", "--model", "openai:m", "--base-url", "localhost:11434/v1", stdin="Hello\n")
     assert (said.code, said.err.partition(",")[0]) == (
