@@ -11,14 +11,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
-from anyio.abc import TaskGroup
 
 from ..protocol.events import CallFinished, CallSpoken, CallStarted, Event
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import AddCall, BatchEnded, CloseBatch, Complete, OpenBatch
 from ..protocol.streamed import StreamedTurn
 from ..protocol.tools import ToolResult
-from ..runtime.border import is_ours
+from ..runtime.beside import Beside
 from ..runtime.context import Context, Door
 
 Hear = Callable[[Event], None]
@@ -27,8 +26,7 @@ Hear = Callable[[Event], None]
 class Opening:
     """One batch, from before the response has ended. `begun` once the executor was told of it.
 
-    It is a task of the system's, which whoever opened it has to wait for: a task group of each turn that may open one
-    would cost every streamed turn 25 µs.
+    It runs beside the turn, which has to `close` or `leave` it.
     """
 
     def __init__(self, first: OpenBatch, executor: str | Door, context: Context, hear: Hear) -> None:
@@ -38,19 +36,11 @@ class Opening:
         self._executor = executor
         self._context = context
         self._hear = hear
-        self._tasks: TaskGroup
-        self._error: BaseException | None = None
         self._adding: deque[AddCall] = deque()
         self._fed: anyio.Event | None = None
         self._ended: BatchEnded | Failure | None = None
-        self._over = anyio.Event()
-        self._left = anyio.Event()
-        context.system.tasks.start_soon(self._run, first)
-
-    @property
-    def over(self) -> bool:
-        """Whether the batch has ended."""
-        return self._over.is_set()
+        self._tasks = Beside(context.system)
+        self._tasks.start(self._run, first)
 
     @property
     def complete(self) -> bool:
@@ -69,10 +59,9 @@ class Opening:
         if self._fed is not None:
             await self._fed.wait()
         await self._feed()
-        if not self.over:
+        if self._ended is None:
             await self._say(command)
-        await self._left.wait()
-        self._raise()
+        await self._tasks.wait()
         return self._ended or failed("cancelled", "the batch was given up", "maybe")
 
     async def leave(self) -> None:
@@ -80,48 +69,28 @@ class Opening:
         if not self.begun:
             self.withdrawn = True
             return
-        if not self._left.is_set():
-            self._tasks.cancel_scope.cancel()
-            with anyio.CancelScope(shield=True):
-                await self._left.wait()
-        self._raise()
+        await self._tasks.leave()
 
     async def _run(self, first: OpenBatch) -> None:
         if self.withdrawn:
             return
         self.begun = True
+        if self._adding:
+            self._feed_on()
         try:
-            async with anyio.create_task_group() as self._tasks:
-                if self._adding:
-                    self._feed_on()
-                try:
-                    self._ended = await self._context.ask(self._executor, first, hear=self._heard)
-                except ToolwireError as error:
-                    self._ended = error.failure
-                finally:
-                    self._over.set()
-        except BaseException as error:
-            if is_ours(error):
-                raise
-            self._error = error
-        finally:
-            self._left.set()
-
-    def _raise(self) -> None:
-        """Raise what was raised in the batch's own task, where it is waited for."""
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+            self._ended = await self._context.ask(self._executor, first, hear=self._heard)
+        except ToolwireError as error:
+            self._ended = error.failure
 
     def _feed_on(self) -> None:
         if self._fed is None:
             self._fed = anyio.Event()
-            self._tasks.start_soon(self._feed)
+            self._tasks.start(self._feed)
 
     async def _feed(self) -> None:
         """Add what waits to be added, one after the other: calls come in their order on every bus."""
         try:
-            while self._adding and not self.over:
+            while self._adding and self._ended is None:
                 await self._say(self._adding.popleft())
         finally:
             if self._fed is not None:
@@ -133,9 +102,9 @@ class Opening:
         try:
             await self._context.ask(self._executor, command)
         except ToolwireError as error:
-            if not self.over:
+            if self._ended is None:
                 self._ended = error.failure
-                self._tasks.cancel_scope.cancel()
+                self._tasks.cancel()
 
     def _heard(self, event: Event) -> None:
         if type(event) is CallStarted:

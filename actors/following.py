@@ -2,7 +2,7 @@
 
 from collections import deque
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import anyio
 import msgspec
@@ -24,11 +24,10 @@ from ..protocol.failures import Failure, Misuse, ToolwireError, failed
 from ..protocol.messages import Say
 from ..protocol.output import Output
 from ..protocol.standins import written
-from ..runtime.border import is_cancellation, log
+from ..runtime.beside import Beside
+from ..runtime.border import is_ours, log
 from ..runtime.context import Context, Door
-
-if TYPE_CHECKING:
-    from anyio.abc import TaskGroup
+from ..runtime.system import NOT_OPEN
 
 BACKLOG = 1_024
 """Events that wait for a slow reader; from then on deltas and progress are merged, and no other event is lost."""
@@ -72,35 +71,31 @@ class TurnStream:
         self._error: ToolwireError | None = None
         self._number = 0
         self._finished: set[str] = set()
-        self._tasks: TaskGroup | None = None
+        self._turn: Beside | None = None
 
     async def __aenter__(self) -> Self:
         if self._entered:
             said = "a stream is one turn, and was entered already: chat.stream(…) makes another"
             raise Misuse(failed("invalid_call", said))
         self._entered = True
+        system = self._context.system
+        if not system.open:
+            raise Misuse(failed("unreachable", NOT_OPEN))
         if self._detach:
-            self._context.system.tasks.start_soon(self._run)
-            return self
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
-        self._tasks.start_soon(self._run)
+            system.tasks.start_soon(self._run)
+        else:
+            self._turn = Beside(system)
+            self._turn.start(self._run)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         self._left = True
-        tasks = self._tasks
-        if tasks is None:
+        if self._turn is None:
             self._waiting.clear()
-            return None
-        if not self._over:
-            tasks.cancel_scope.cancel()
-        # What the program itself raised is its own, and goes on as it is; a group would wrap it.
-        ours = error is None or is_cancellation(error)
-        swallowed = await tasks.__aexit__(*((kind, error, trace) if ours else (None, None, None)))
-        return swallowed if ours else None
+        else:
+            await self._turn.leave()
 
     def __aiter__(self) -> Self:
         if not self._entered:
@@ -111,11 +106,11 @@ class TurnStream:
 
     async def __anext__(self) -> Event:
         while not self._waiting:
-            if self._error is not None:
-                raise self._error
             if self._over:
                 if not self._told_end:
-                    await checkpoint()  # cancelled with its turn: nobody should go on as if that had ended
+                    await checkpoint()  # whoever is cancelled with the turn should not go on as if that had ended
+                if self._error is not None:
+                    raise self._error
                 raise StopAsyncIteration
             if self._news is None:
                 self._news = anyio.Event()
@@ -139,8 +134,8 @@ class TurnStream:
         except ToolwireError as error:
             self._error = error
             self._unheard(error.failure)
-        except BaseException:
-            if self._detach:
+        except BaseException as error:
+            if (self._detach or not self._left) and is_ours(error):
                 said = "the runtime was closed before the turn had ended"
                 self._error = ToolwireError(failed("cancelled", said, "maybe", by="runtime"))
             raise

@@ -595,4 +595,4 @@ async def test_a_runtime_that_is_left_takes_its_open_batches_along(memory: Any, 
                 for _ in range(turns):
                     await checkpoint()
         assert running() <= before
-    assert {"interrupted", "answered"} <= ended
+    assert {"cancelled", "answered"} <= ended
