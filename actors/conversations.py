@@ -17,7 +17,7 @@ from ..protocol.failures import Misuse, ToolwireError, failed
 from ..protocol.history import HistoryMessage
 from ..protocol.limits import DEFAULT_LIMITS, Limits
 from ..protocol.mending import check_sendable
-from ..protocol.messages import Greet, Remember
+from ..protocol.messages import Remember
 from ..protocol.output import RETRIES, Outputs, output_of
 from ..protocol.prices import Prices
 from ..protocol.telling import length_kept
@@ -28,6 +28,7 @@ from .agent import Agent
 from .agent_tool import agent_tool
 from .asks import Asks, Selecting, kept
 from .chat import Chat
+from .claiming import Claiming
 from .conversation import Conversation
 from .house import House
 from .memory.contract import MemoryStrategy
@@ -40,9 +41,6 @@ from .selectors import SelectionStrategy
 from .services import Services
 from .tool import Tool
 from .validator import be_ready
-
-GREETING = 1.0
-"""Seconds for somebody to say that a conversation is open. Where nobody hears at all, that is known at once."""
 
 LATELY = 64
 """Models and selectors given as objects that are kept although nobody converses with them at the moment."""
@@ -98,7 +96,21 @@ class Conversations:
         plain = agent.tools is None and agent.selector is None and agent.memory is None
         if identity is None and asks is not None and plain:
             return self._private(agent, asks, (), caller, history)
-        taken = identity is not None and identity not in self._chats and await self._answers(identity)
+        if identity is None or identity in self._chats or self.services.directory is None:
+            return await self._opened(agent, identity, caller, history)
+        async with Claiming(self.system, identity, self._outside) as claim:
+            return await self._opened(agent, identity, caller, history, claim, taken=await claim.taken())
+
+    async def _opened(
+        self,
+        agent: Agent,
+        identity: str | None,
+        caller: Any,
+        history: Sequence[HistoryMessage],
+        claim: Claiming | None = None,
+        *,
+        taken: bool = False,
+    ) -> Chat:
         async with self._preparing:  # two at once would each spawn the model, serve the tools, take the name
             if identity is not None and identity in self._chats:
                 if history:
@@ -122,9 +134,8 @@ class Conversations:
                 self._conversations[identity].follow(conversation)
                 return self._chats[identity]
             if taken:
-                said = f"the conversation {identity[:100]!r} is open in another process: there it goes on, or is closed"
-                raise Misuse(failed("conflict", said))
-            return await self._found(identity, conversation)
+                raise elsewhere(identity)
+            return await self._found(identity, conversation, claim)
 
     def _new(
         self,
@@ -199,11 +210,21 @@ class Conversations:
             raise Misuse(failed("conflict", f"the conversation {name[:100]!r} is open for another caller"))
         return self._chats[name]
 
-    async def _found(self, name: str, conversation: Conversation) -> Chat:
-        """Put a named conversation where others find it."""
+    async def _found(self, name: str, conversation: Conversation, claim: Claiming | None) -> Chat:
+        """Put a named conversation where others find it. Raises Misuse if another process was first."""
         if (before := self._closed.get(name)) is not None:
             conversation.turns = before.turns  # its last may still run, and has its number
         ref = await self.system.spawn(conversation, self.system.address("conversation", name))
+        if claim is not None:
+            held = False
+            try:
+                held = await claim.holds()
+            finally:
+                if not held:
+                    with anyio.CancelScope(shield=True):
+                        await ref.stop()
+            if not held:
+                raise elsewhere(name)
 
         async def close() -> None:
             model: str | Door | None = None
@@ -221,22 +242,6 @@ class Conversations:
         )
         self._conversations[name] = conversation
         return chat
-
-    async def _answers(self, name: str) -> bool:
-        """Whether somebody else has the conversation of that name. Two who open it at the same instant don't see it.
-
-        Nobody waits for this but who asks: whoever has it may be stuck.
-        """
-        if self.services.directory is None:
-            return False
-        with anyio.move_on_after(GREETING):
-            try:
-                await self._outside().ask(self.system.address("conversation", name), Greet())
-            except ToolwireError as error:
-                return error.failure.code != "unreachable"
-            return True
-        said = f"whether the conversation {name[:100]!r} is open elsewhere was not said within {GREETING:g} s"
-        raise ToolwireError(failed("unreachable", said))
 
     async def _recollection(self, strategy: MemoryStrategy) -> Recollection:
         """A strategy at work, which asks a model of its own if it has one."""
@@ -331,6 +336,12 @@ def outputs_of(agent: Agent) -> Outputs:
         return Outputs(None, agent.output_retries)
     be_ready()
     return Outputs(output_of(agent.output), agent.output_retries)
+
+
+def elsewhere(name: str) -> Misuse:
+    """Why a conversation can't be opened here."""
+    said = f"the conversation {name[:100]!r} is open in another process: there it goes on, or is closed"
+    return Misuse(failed("conflict", said))
 
 
 def look_at(agent: object, identity: object) -> None:

@@ -388,3 +388,10 @@ class Who(Message, frozen=True, tag="who", gc=False):
     """To everybody: whoever serves tools, announce them."""
 
     instance: str
+
+
+class Claim(Message, frozen=True, tag="claim", gc=False):
+    """To everybody who is about to open a conversation of the same name: `instance` is. Its claims have numbers."""
+
+    instance: str
+    number: int

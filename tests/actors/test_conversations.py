@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,7 @@ from toolwire import (
     scripted,
     tool,
 )
-from toolwire.actors.conversations import GREETING
+from toolwire.actors.claiming import GREETING
 from toolwire.protocol.messages import Complete, Greet, Greeted
 from toolwire.runtime.actor import Actor
 from toolwire.runtime.context import Context as ActorContext
@@ -129,6 +130,28 @@ async def test_what_is_open_in_one_process_is_refused_in_another(nats_url: str) 
         assert (await chat.say("hello")).text == "hi"
         await chat.close()
         assert (await (await there.converse(model=scripted(["yes"]), id="c")).say("now?")).text == "yes"
+
+
+async def test_of_some_that_open_it_in_the_same_instant_one_has_it(nats_url: str) -> None:
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(Runtime(nats_url, namespace="instant")) for _ in range(3)]
+        won: dict[str, list[Chat]] = {}
+
+        async def open_it(runtime: Runtime, name: str, turns: int) -> None:
+            for _ in range(turns):  # so that they meet at every step
+                await checkpoint()
+            with suppress(Misuse):
+                won[name].append(await runtime.converse(model=scripted(["hi"]), id=name))
+
+        for n in range(40):
+            won[f"c{n}"] = []
+            async with anyio.create_task_group() as tasks:
+                for at, runtime in enumerate(opened):
+                    tasks.start_soon(open_it, runtime, f"c{n}", n * at % 7)
+        assert {name: len(chats) for name, chats in won.items()} == dict.fromkeys(won, 1)
+        (chat,) = won["c0"]
+        assert (await chat.say("hello")).text == "hi"
+        assert sorted(name for runtime in opened for name in runtime.conversations) == sorted(won)
 
 
 async def test_one_that_is_busy_elsewhere_is_open_all_the_same(nats_url: str) -> None:

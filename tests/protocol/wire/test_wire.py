@@ -135,6 +135,7 @@ SAID: list[Message] = [
     messages.LoadTool("search"),
     messages.Announce("w-1", (SPEC,), gone=True),
     messages.Who("w-1"),
+    messages.Claim("w-1", 3),
     messages.Answered(running=True),
     messages.Answer(DECISION),
     messages.Resume(events=True),
@@ -160,7 +161,7 @@ EVENTS: list[Event] = [
 ]
 
 BY_NAME = {type(each).__name__: type(each) for each in SAID}
-TOLD_TO_ALL = {"Announce", "Who"}
+TOLD_TO_ALL = {"Announce", "Claim", "Who"}
 ASKED_BY = {
     "TurnEnded": messages.Say,
     "ToolsSelected": messages.SelectTools,
@@ -200,7 +201,7 @@ def understood(entry: dict[str, Any]) -> Any:
                 heard.body,
             ]
         case "broadcast":
-            return broadcasts(messages.Announce | messages.Who).decode(payload).body
+            return broadcasts(messages.Announce | messages.Claim | messages.Who).decode(payload).body
         case "event":
             return decode_event(payload)
     try:
