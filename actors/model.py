@@ -133,7 +133,8 @@ class ModelActor(Actor):
     def _priced_failure(self, failure: Failure, prices: Prices) -> Failure:
         """How the model failed, with what that cost."""
         usage = usage_in(failure)
-        cost = cost_of(prices, str(getattr(self.model, "model", "")), usage)
+        name = str(failure.details.get("model") or getattr(self.model, "model", ""))
+        cost = cost_of(prices, name, usage)
         return with_usage(failure, replace(usage, unpriced=1) if cost is None else replace(usage, cost=cost))
 
     def unsaid(self, error: Exception) -> Failure:

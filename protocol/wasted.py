@@ -18,6 +18,19 @@ def usage_in(failure: Failure) -> Usage:
         return Usage()
 
 
+def wasted(failure: Failure, usage: Usage, model: str = "") -> Failure:
+    """`failure` of an answer that has used so much, and the `model` that it was, unless it says so itself."""
+    if usage == Usage() or "usage" in failure.details:
+        return failure
+    said = with_usage(failure, usage)
+    return replace(said, details={**said.details, "model": model}) if model else said
+
+
+def added(failure: Failure, spent: Usage) -> Failure:
+    """`failure`, which says that so much was spent before it, too."""
+    return failure if spent == Usage() else with_usage(failure, usage_in(failure) + spent)
+
+
 def with_usage(failure: Failure, usage: Usage) -> Failure:
     """`failure`, which says that the answer has used so much."""
     return replace(failure, details={**failure.details, "usage": asdict(usage)})

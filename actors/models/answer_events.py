@@ -14,8 +14,10 @@ from ...protocol.failures import Failure, ToolwireError
 from ...protocol.formats.contract import Answer, Hearing
 from ...protocol.formats.sse import EventStream
 from ...protocol.history import Opaque
+from ...protocol.usage import Usage
+from ...protocol.wasted import added, usage_in, wasted
 from .contract import ModelEvent, ModelReply, ModelRequest
-from .translated import Prefix
+from .translated import Disowned, Prefix
 
 REST = 0.1
 """Seconds for a connection to become free after the last event, before it is given up. The SDKs wait as long."""
@@ -35,9 +37,10 @@ class Question(NamedTuple):
 class Speaker(Protocol):
     """A provider's model, by what its events need of it. `troubles` are what its SDK raises."""
 
+    model: str
     troubles: tuple[type[Exception], ...]
 
-    async def open(self, request: ModelRequest) -> tuple[Any, Question]:
+    async def open(self, request: ModelRequest, disowned: Disowned = Disowned.NOTHING) -> tuple[Any, Question]:
         """The response to `request`, whose body is still to be read, and what was asked."""
         ...
 
@@ -61,6 +64,14 @@ class Speaker(Protocol):
         """What the SDK raised as what a model raises."""
         ...
 
+    def told(self, error: ToolwireError) -> Failure:
+        """What the provider said in the place of an answer, or in the midst of one."""
+        ...
+
+    def again(self, failure: Failure, asked: Question) -> Disowned:
+        """Which thoughts are to be left out where the same is asked once more, after what the provider said."""
+        ...
+
 
 class Events:
     """The events of one answer, inside `async with`; leaving the block ends the request."""
@@ -68,20 +79,15 @@ class Events:
     def __init__(self, model: Speaker, request: ModelRequest) -> None:
         self._model = model
         self._request = request
-        self._events = EventStream()
         self._waiting: deque[ModelEvent] = deque()
-        self._over = False
+        self._told = False
+        self._spent = Usage()
 
     async def __aenter__(self) -> Self:
-        model = self._model
         try:
-            self._response, asked = await model.open(self._request)
-            self._speech = model.speech(asked)
-            self._pieces: AsyncIterator[bytes] = self._response.aiter_bytes()
-            if self._response.headers.get("content-type", "").startswith("application/json"):
-                await self._hear_whole(asked)  # some relatives do not stream, whatever they are asked
-        except model.troubles as error:
-            raise ToolwireError(model.failure(error)) from error
+            await self._open(Disowned.NOTHING)
+        except self._model.troubles as error:
+            raise ToolwireError(self._model.failure(error)) from error
         return self
 
     async def __aexit__(
@@ -94,16 +100,50 @@ class Events:
 
     async def __anext__(self) -> ModelEvent:
         waiting = self._waiting
-        if waiting:
-            return waiting.popleft()
-        try:
-            while not waiting:
-                if self._over:
-                    raise StopAsyncIteration
-                self._hear(await anext(self._pieces, None))
-        except self._model.troubles as error:
-            raise ToolwireError(self._model.failure(error)) from error
+        while not waiting:
+            if self._over:
+                raise StopAsyncIteration
+            try:
+                if self._whole:
+                    await self._hear_whole()
+                else:
+                    self._hear(await anext(self._pieces, None))
+            except self._model.troubles as error:
+                raise ToolwireError(self._failed(self._model.failure(error))) from error
+            except ToolwireError as error:
+                await self._ask_again(error)
+        self._told = True
         return waiting.popleft()
+
+    async def _open(self, disowned: Disowned) -> None:
+        """Ask, once more without the thoughts that the provider takes no more."""
+        model = self._model
+        self._events = EventStream()
+        self._over = False
+        self._response, self._asked = await model.open(self._request, disowned)
+        self._speech = model.speech(self._asked)
+        self._pieces: AsyncIterator[bytes] = self._response.aiter_bytes()
+        # Some relatives do not stream, whatever they are asked.
+        self._whole = self._response.headers.get("content-type", "").startswith("application/json")
+
+    async def _ask_again(self, error: ToolwireError) -> None:
+        """Do so where the provider says that only now, and nothing was told yet. Raises ToolwireError."""
+        model = self._model
+        failure = self._failed(model.told(error))
+        disowned = Disowned.NOTHING if self._told else model.again(failure, self._asked)
+        if not disowned:
+            raise ToolwireError(failure) from error
+        self._spent = usage_in(failure)
+        self._waiting.clear()
+        await _ended(self._response, self._pieces, REST)
+        try:
+            await self._open(disowned)
+        except model.troubles as again:
+            raise ToolwireError(added(model.failure(again), self._spent)) from again
+
+    def _failed(self, failure: Failure) -> Failure:
+        """`failure`, which says what the answer has used so far."""
+        return added(wasted(failure, self._speech.usage, self._model.model), self._spent)
 
     def _hear(self, piece: bytes | None) -> None:
         """Take in a piece of the answer, or its end."""
@@ -117,16 +157,17 @@ class Events:
                 if not speech.over:
                     continue
             self._over = True
-            self._waiting.append(self._model.reply(speech.answer()))
+            self._waiting.append(self._reply(speech.answer()))
             return
 
-    async def _hear_whole(self, asked: Question) -> None:
-        try:
-            content = b"".join([piece async for piece in self._pieces])
-            reply = self._model.reply(self._model.whole(content, asked))
-        except BaseException:
-            await _ended(self._response, self._pieces, 0.0)
-            raise
+    def _reply(self, answer: Answer) -> ModelReply:
+        reply = self._model.reply(answer)
+        return reply if self._spent == Usage() else replace(reply, usage=reply.usage + self._spent)
+
+    async def _hear_whole(self) -> None:
+        """Take in an answer that came in one piece."""
+        content = b"".join([piece async for piece in self._pieces])
+        reply = self._reply(self._model.whole(content, self._asked))
         self._over = True
         if reply.text:
             self._waiting.append(TextDelta(reply.text))

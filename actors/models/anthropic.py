@@ -176,9 +176,8 @@ class Anthropic(Hosted):
             return message
         return replace(message, opaque=tuple(piece for piece in message.opaque if not _is_thought(piece)))
 
-    def disowns(self, error: Any) -> Disowned:
+    def disowns(self, words: str) -> Disowned:
         """Some, where what stands before a thought is another now; all, where one is not of this provider's making."""
-        words = str(error)
         if _BOUND in words:
             return Disowned.SOME
         return Disowned.ALL if _FOREIGN.search(words) else Disowned.NOTHING

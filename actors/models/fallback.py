@@ -74,7 +74,7 @@ class Fallback:
 
     async def _begun(self, request: ModelRequest) -> Begun:
         model, hearing, spent = await self._first(request, self._heard)
-        return Begun(hearing, partial(answered, model, spent))
+        return Begun(hearing, partial(answered, model, spent), spent)
 
     async def _first(
         self, request: ModelRequest, ask: Callable[[int, ModelRequest, float | None], Awaitable[T]]
@@ -139,6 +139,8 @@ def all_failed(tried: Sequence[tuple[Model, Failure]]) -> Failure:
     spent = spent_by(tried)
     if spent != Usage():
         details["usage"] = asdict(spent)
+        named = [failure.details["model"] for _, failure in tried if "model" in failure.details]
+        details |= {"model": named[-1]} if named else {}
     waits = [failure.retry_after for _, failure in tried if failure.retry_after is not None]
     return replace(
         last,

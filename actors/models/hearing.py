@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from msgspec.structs import replace
 
-from ...protocol.events import CallSpoken, TextDelta
-from ...protocol.failures import Failure, ToolwireError, failed
+from ...protocol.events import CallSpoken, TextDelta, Usage
+from ...protocol.failures import Failure, Misuse, ToolwireError, failed
 from ...protocol.retry import ATTEMPT
 from ...protocol.retryable import later
+from ...protocol.wasted import added
 from ...runtime.border import ends_program, is_ours, shown
 from ...runtime.loops import here
 from .contract import Model, ModelEvent, ModelReply, ModelRequest, StreamingModel
@@ -192,23 +193,24 @@ class Hearing:
 
 
 class Begun(NamedTuple):
-    """A stream that has begun, and what is made of its reply (None: nothing)."""
+    """A stream that has begun, what is made of its reply (None: nothing), and what was spent on others before it."""
 
     hearing: Hearing
     answered: Callable[[ModelReply], ModelReply] | None = None
+    spent: Usage | None = None
 
 
 class Answering:
     """The events of an answer that `begin` begins, at whatever model and after however many tries."""
 
-    __slots__ = ("_answered", "_begin", "_first", "_hearing", "_next", "_request")
+    __slots__ = ("_answered", "_begin", "_first", "_hearing", "_next", "_request", "_spent")
 
     def __init__(self, begin: Callable[[ModelRequest], Awaitable[Begun]], request: ModelRequest) -> None:
         self._begin = begin
         self._request = request
 
     async def __aenter__(self) -> Self:
-        hearing, self._answered = await self._begin(self._request)
+        hearing, self._answered, self._spent = await self._begin(self._request)
         self._hearing = hearing
         self._first = hearing.first
         self._next = hearing.next
@@ -225,12 +227,24 @@ class Answering:
     async def __anext__(self) -> ModelEvent:
         event = self._first
         if event is None:
-            event = await self._next()
+            event = await (self._next() if self._spent is None else self._counted(self._spent))
         else:
             self._first = None
         if self._answered is not None and type(event) is ModelReply:
             return self._answered(event)
         return event
+
+    async def _counted(self, spent: Usage) -> ModelEvent:
+        """The next event; a failure says what was spent before it too."""
+        try:
+            return await self._next()
+        except StopAsyncIteration:
+            raise
+        except BaseException as error:
+            failure = failure_from(error)
+            if isinstance(error, Misuse):
+                raise
+            raise ToolwireError(added(failure, spent)) from error
 
 
 async def in_time(model: Model, request: ModelRequest, seconds: float) -> ModelReply:

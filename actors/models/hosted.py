@@ -23,6 +23,8 @@ from ...protocol.formats.http_failures import failure_from_http
 from ...protocol.formats.offered import Offers
 from ...protocol.history import AssistantMessage, HistoryMessage, Opaque
 from ...protocol.tools import Retry, encode_json
+from ...protocol.usage import Usage
+from ...protocol.wasted import added, usage_in, wasted
 from .answer_events import Events, Question
 from .contract import ModelEvent, ModelReply, ModelRequest
 from .dressed import Once, dressed
@@ -112,8 +114,8 @@ class Hosted(ABC):
         """`own` without what the model thought."""
         return self.own(message)
 
-    def disowns(self, error: Any) -> Disowned:
-        """Which thoughts the provider refused a request for, by the SDK's `error`."""
+    def disowns(self, words: str) -> Disowned:
+        """Which thoughts the provider refused a request for, by its own words."""
         return Disowned.NOTHING
 
     def drops(self, fields: Json) -> bool:
@@ -154,11 +156,23 @@ class Hosted(ABC):
 
     async def answer(self, request: ModelRequest) -> ModelReply:
         """The same, asked once."""
-        try:
-            response, asked = await self._ask(request)
-            return self.reply(self.whole(response.content, asked))
-        except self.troubles as error:
-            raise ToolwireError(self.failure(error)) from error
+        disowned, spent = Disowned.NOTHING, Usage()
+        while True:
+            try:
+                response, asked = await self._ask(request, disowned=disowned)
+            except self.troubles as error:
+                raise ToolwireError(added(self.failure(error), spent)) from error
+            try:
+                reply = self.reply(self.whole(response.content, asked))
+                return reply if spent == Usage() else replace(reply, usage=reply.usage + spent)
+            except _GARBAGE as error:
+                raise ToolwireError(added(self.failure(error), spent)) from error
+            except ToolwireError as error:
+                failure = added(self.told(error), spent)
+                disowned = self.again(failure, asked)
+                if not disowned:
+                    raise ToolwireError(failure) from error
+                spent = usage_in(failure)
 
     def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[AsyncIterator[ModelEvent]]:
         """The events of the answer to `request`, the last of which is its ModelReply."""
@@ -174,9 +188,9 @@ class Hosted(ABC):
         if client is not None:
             await client.close()
 
-    async def open(self, request: ModelRequest) -> tuple[Any, Question]:
+    async def open(self, request: ModelRequest, disowned: Disowned = Disowned.NOTHING) -> tuple[Any, Question]:
         """The response to `request`, whose body is still to be read, and what was asked."""
-        stream, asked = await self._ask(request, stream=True)
+        stream, asked = await self._ask(request, stream=True, disowned=disowned)
         return stream.response, asked
 
     def whole(self, content: bytes, asked: Question) -> Answer:
@@ -194,7 +208,7 @@ class Hosted(ABC):
         text, calls, usage, finish, opaque, model = answer
         if not finish:
             reason = "the provider's answer ended before the model had finished"
-            raise ToolwireError(Failure("model_failed", reason, retryable=True))
+            raise ToolwireError(wasted(Failure("model_failed", reason, retryable=True), usage, model or self.model))
         return ModelReply(text, calls, usage, finish, self.made(opaque), model)
 
     def made(self, opaque: tuple[Opaque, ...]) -> tuple[Opaque, ...]:
@@ -207,9 +221,7 @@ class Hosted(ABC):
         told: Any = error
         if isinstance(error, sdk.APIStatusError):
             body = told.body.get("error", told.body) if isinstance(told.body, dict) else told.body
-            failure = failure_from_http(told.status_code, body, told.response.headers, key=self.wire.keys[0])
-            shown = failure.message.replace(self._api_key, "…") if self._api_key != NO_KEY else failure.message
-            return failure if shown == failure.message else replace(failure, message=shown)
+            return self._masked(failure_from_http(told.status_code, body, told.response.headers, key=self.wire.keys[0]))
         if isinstance(error, (sdk.APITimeoutError, self._http.TimeoutException)):
             return Failure("timed_out", "the provider did not answer in time", retryable=True)
         if isinstance(error, (sdk.APIConnectionError, self._http.HTTPError)):
@@ -218,6 +230,25 @@ class Hosted(ABC):
         if isinstance(error, _GARBAGE):
             return failed("model_failed", f"what the provider said is no {self.wire.answer}: {error}")
         return failed("model_failed", str(error))
+
+    def told(self, error: ToolwireError) -> Failure:
+        """What the provider said in the place of an answer, or in the midst of one."""
+        return self._masked(error.failure)
+
+    def _masked(self, failure: Failure) -> Failure:
+        """`failure` without the key, which some providers say again."""
+        shown = failure.message.replace(self._api_key, "…") if self._api_key != NO_KEY else failure.message
+        return failure if shown == failure.message else replace(failure, message=shown)
+
+    def again(self, failure: Failure, asked: Question) -> Disowned:
+        """Which thoughts are to be left out where the same is asked once more, after what the provider said."""
+        return self._to_leave_out(f"{failure.details.get('error')}: {failure.message}", asked)
+
+    def _to_leave_out(self, words: str, asked: Question) -> Disowned:
+        disowned, before = self.disowns(words), asked.prefix.disowned
+        if not disowned or before == Disowned.ALL:
+            return Disowned.NOTHING
+        return max(disowned, Disowned(before + 1))
 
     def choice(self, request: ModelRequest) -> tuple[str, str]:
         """The tool choice of `request`: auto, none or required, or "" and the provider's name of a tool. Raises Misuse.
@@ -237,21 +268,22 @@ class Hosted(ABC):
         """Whether the prompt is to be marked for the provider's cache; `unasked`: where nobody said so or not."""
         return unasked if self._cache is None else self._cache
 
-    async def _ask(self, request: ModelRequest, *, stream: bool = False) -> tuple[Any, Question]:
+    async def _ask(
+        self, request: ModelRequest, *, stream: bool = False, disowned: Disowned = Disowned.NOTHING
+    ) -> tuple[Any, Question]:
         """What the SDK gives for `request`, and what was asked: once more where thoughts are to be left out."""
-        try:
-            asked = self._question(request, stream=stream)
-        except (UnicodeEncodeError, TypeError) as error:
-            said = f"what the model is to be asked can't be said in JSON: {error}"
-            raise ToolwireError(failed("model_failed", said)) from error
         while True:
+            try:
+                asked = self._question(request, stream=stream, disowned=disowned)
+            except (UnicodeEncodeError, TypeError) as error:
+                said = f"what the model is to be asked can't be said in JSON: {error}"
+                raise ToolwireError(failed("model_failed", said)) from error
             try:
                 return await self._post(asked, request, stream=stream), asked
             except self._sdk.APIStatusError as error:
-                disowned, before = self.disowns(error), asked.prefix.disowned
-                if not disowned or before == Disowned.ALL:
+                disowned = self._to_leave_out(str(error), asked)
+                if not disowned:
                     raise
-            asked = self._question(request, stream=stream, disowned=max(disowned, Disowned(before + 1)))
 
     async def _post(self, asked: Question, request: ModelRequest, *, stream: bool) -> Any:
         streams = {"stream": True, "stream_cls": self._sdk.AsyncStream[object]} if stream else {}

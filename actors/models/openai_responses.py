@@ -45,7 +45,10 @@ _ENCRYPTED = "reasoning.encrypted_content"
 # https://github.com/openai/openai-python/issues/2364
 _WITHOUT_REASONING = re.compile(r"(ft:)?(gpt-[34]|chatgpt-|gpt-5[\w.]*-chat)")
 # What was thought elsewhere, or can't be read any more: https://github.com/openai/codex/issues/8119
-_UNREAD = re.compile(r"encrypted.content.*could not be verified|Reasoning input items can only be provided", re.DOTALL)
+_UNREAD = re.compile(
+    r"invalid_encrypted_content|encrypted.content.*could not be verified|Reasoning input items can only be provided",
+    re.DOTALL,
+)
 
 
 def openai_responses(
@@ -93,9 +96,9 @@ class OpenAIResponses(Hosted):
         """`own` without what the model thought."""
         return _in_our_words(super().own(message))
 
-    def disowns(self, error: Any) -> Disowned:
+    def disowns(self, words: str) -> Disowned:
         """All of them, where one can't be read there."""
-        return Disowned.ALL if _UNREAD.search(str(error)) else Disowned.NOTHING
+        return Disowned.ALL if _UNREAD.search(words) else Disowned.NOTHING
 
     def asked(self, body: Json, request: ModelRequest, told: Told) -> Frame:
         """The items stand alone, unless the model has to be told what to answer."""

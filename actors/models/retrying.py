@@ -69,7 +69,8 @@ class Retrying(Standing):
             return Begun(await self._heard(request))
         except BaseException as error:  # noqa: BLE001 - what cancels is raised again
             tries = Tries(self, request, began)
-            return Begun(await tries.go_on(error, self._heard), tries.answered)
+            hearing = await tries.go_on(error, self._heard)
+            return Begun(hearing, tries.answered, tries.spent)
 
     async def _whole(self, request: ModelRequest) -> ModelReply:
         limit = self.retry.attempt
@@ -103,6 +104,11 @@ class Tries:
                 return await ask(request)
             except BaseException as again:  # noqa: BLE001 - what cancels is raised again
                 error = again
+
+    @property
+    def spent(self) -> Usage | None:
+        """What the failed tries have cost; None for nothing."""
+        return None if self._spent == Usage() else self._spent
 
     def answered(self, reply: ModelReply) -> ModelReply:
         """`reply` with what the failed tries have cost."""

@@ -12,9 +12,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ..events import CallSpoken, ReasoningDelta, TextDelta, Usage
-from ..failures import Failure, ToolwireError
+from ..failures import ToolwireError
 from ..history import Opaque
 from ..tools import ToolCall, encode_json
+from ..wasted import wasted
 from .contract import Answer, News
 from .http_failures import SERVER_ERROR, failure_from_http
 from .layout import opaque_of
@@ -162,6 +163,11 @@ class Speech:
         self._why = _Why()
         self.over = False
 
+    @property
+    def usage(self) -> Usage:
+        """The tokens that it has said so far that it used."""
+        return self._usage.counted()
+
     def hear(self, chunk: object) -> Sequence[News]:
         """Take in one event, as JSON text or decoded.
 
@@ -170,7 +176,7 @@ class Speech:
         event = read(chunk, _events)
         match event.type:
             case "error":
-                raise ToolwireError(_failure(event.error or {}))
+                raise self._failed(event.error or {})
             case "message_start":
                 self.hear_whole(_messages.decode(event.message))
             case "content_block_start":
@@ -192,14 +198,14 @@ class Speech:
 
     def hear_whole(self, message: _Message) -> None:
         """Take in a message, or the beginning of one. Raises ToolwireError if it is an error."""
+        self._count(message.usage)
         if message.error:
-            raise ToolwireError(_failure(message.error))
+            raise self._failed(message.error)
         for index, raw in enumerate(message.content):
             self._blocks[index] = _Spoken(raw.copy())
         self._finish = message.stop_reason or self._finish
         self._why = message.stop_details or self._why
         self._model = message.model or self._model
-        self._count(message.usage)
 
     def answer(self) -> Answer:
         """All that was said so far."""
@@ -257,6 +263,11 @@ class Speech:
                     pieces.append(Opaque(PROVIDER, raw if id_ == spoken.block.id else "", id_))
         self._since = index
         return tuple(pieces)
+
+    def _failed(self, error: Json) -> ToolwireError:
+        """What an error comes to that stands where an answer was expected: with the status that it would have had."""
+        failure = failure_from_http(_STATUS.get(str(error.get("type")), SERVER_ERROR), error, key=KEY)
+        return ToolwireError(wasted(failure, self.usage, self._model))
 
     def _count(self, usage: _Tokens | None) -> None:
         """Take in tokens: those of a later event are of the whole message, and it may tell fewer kinds."""
@@ -341,8 +352,3 @@ def _whole(text: str) -> Raw | None:
     except msgspec.DecodeError:
         return None
     return Raw(text.encode())
-
-
-def _failure(error: Json) -> Failure:
-    """What an error comes to that stands where an answer was expected: with the HTTP status it would have had."""
-    return failure_from_http(_STATUS.get(str(error.get("type")), SERVER_ERROR), error, key=KEY)

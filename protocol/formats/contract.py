@@ -54,6 +54,11 @@ class Hearing(Protocol):
 
     over: bool
 
+    @property
+    def usage(self) -> Usage:
+        """The tokens that it has said so far that it used."""
+        ...
+
     def hear(self, chunk: object) -> Sequence[News]:
         """Take in one piece of a stream, as JSON text or decoded.
 

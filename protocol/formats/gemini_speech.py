@@ -15,6 +15,7 @@ from ..events import CallSpoken, ReasoningDelta, TextDelta, Usage
 from ..failures import Failure, ToolwireError
 from ..history import Opaque
 from ..tools import ToolCall
+from ..wasted import wasted
 from .contract import Answer, News
 from .http_failures import SERVER_ERROR, failure_from_http
 from .layout import opaque_of
@@ -118,6 +119,11 @@ class Speech:
         self._model = ""
         self.over = False  # its streams end without a word
 
+    @property
+    def usage(self) -> Usage:
+        """The tokens that it has said so far that it used."""
+        return self._usage
+
     def hear(self, chunk: object) -> list[News]:
         """Take in one chunk (or a whole response), as JSON text or decoded.
 
@@ -127,9 +133,8 @@ class Speech:
         heard = read(chunk, _responses)
         if heard.error:
             code = heard.error.get("code")
-            raise ToolwireError(
-                failure_from_http(code if isinstance(code, int) else SERVER_ERROR, heard.error, key=KEY)
-            )
+            failure = failure_from_http(code if isinstance(code, int) else SERVER_ERROR, heard.error, key=KEY)
+            raise ToolwireError(wasted(failure, self._usage, self._model))
         self._model = heard.model_version or self._model
         if heard.usage_metadata is not None:
             self._usage = _usage(heard.usage_metadata)
@@ -142,7 +147,8 @@ class Speech:
         if reason := candidate.finish_reason:
             if reason in _BROKEN:
                 said = f"the model stopped with {reason}: {candidate.finish_message or 'no reason was given'}"
-                raise ToolwireError(Failure("model_failed", said, retryable=True))
+                failure = Failure("model_failed", said, retryable=True)
+                raise ToolwireError(wasted(failure, self._usage, self._model))
             self._finish = _FINISH.get(reason, "filtered")
         return [event for event in events if event is not None]
 

@@ -15,6 +15,9 @@ from ..failures import Failure
 LONGEST_REASON = 2_000
 """Characters of a provider's own words in a failure: a proxy may answer with a page."""
 
+LONGEST_CODE = 100
+"""Characters of its own word for the error."""
+
 LONGEST_PAGE = 20_000
 """Characters of a page in which its title is looked for."""
 
@@ -25,7 +28,8 @@ SERVER_ERROR = 500
 def failure_from_http(status: int, error: object, headers: Mapping[str, str] = {}, *, key: str) -> Failure:
     """What an answer with an HTTP status of 400 and above comes to; `error` is the object of that name in its body.
 
-    `key` is the environment variable that holds the provider's key.
+    `key` is the environment variable that holds the provider's key. `details` are the status, and the provider's own
+    word for the `error`, where it has one.
     """
     told = error if isinstance(error, dict) else {}
     message = _words(told.get("message") or error or "no reason was given")
@@ -35,7 +39,10 @@ def failure_from_http(status: int, error: object, headers: Mapping[str, str] = {
         hint = meaning.hint.format(key=key)
         said = f"{said}. {hint}" if meaning.quoted else f"the provider answered {status}. {hint}"
     after = retry_after(headers) if meaning.retryable else None
-    return Failure(meaning.code, said, retryable=meaning.retryable, retry_after=after, details={"status": status})
+    details: dict[str, object] = {"status": status}
+    if isinstance(word := told.get("code") or told.get("type"), str):
+        details["error"] = word[:LONGEST_CODE]
+    return Failure(meaning.code, said, retryable=meaning.retryable, retry_after=after, details=details)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -15,6 +15,7 @@ from ..events import CallSpoken, ReasoningDelta, TextDelta, Usage
 from ..failures import ToolwireError
 from ..history import Opaque
 from ..tools import ToolCall
+from ..wasted import wasted
 from .contract import Answer, News
 from .http_failures import SERVER_ERROR, failure_from_http
 from .layout import opaque_of
@@ -154,6 +155,11 @@ class Speech:
         self._model = ""
         self.over = False
 
+    @property
+    def usage(self) -> Usage:
+        """The tokens that it has said so far that it used."""
+        return self._usage
+
     def hear(self, chunk: object) -> list[News]:
         """Take in one event, as JSON text or decoded.
 
@@ -163,7 +169,7 @@ class Speech:
         index = event.output_index
         if event.type == "error":
             told = event.error if isinstance(event.error, dict) else {"code": event.code, "message": event.message}
-            raise ToolwireError(failure_from_http(_status(told.get("code")), told, key=KEY))
+            raise self._failed(told)
         if event.type in _ENDED:
             self.hear_whole(_responses.decode(event.response))
             self.over = True
@@ -182,11 +188,11 @@ class Speech:
 
     def hear_whole(self, response: _Response) -> None:
         """Take in a response as it stands at its end. Raises ToolwireError if it failed."""
-        if response.error:
-            raise ToolwireError(failure_from_http(_status(response.error.get("code")), response.error, key=KEY))
+        self._model = response.model or self._model
         if response.usage is not None:
             self._usage = response.usage.counted()
-        self._model = response.model or self._model
+        if response.error:
+            raise self._failed(response.error)
         for index, raw in enumerate(response.output):
             if index not in self._done:
                 self._done[index] = raw.copy(), _item.decode(raw)
@@ -219,6 +225,11 @@ class Speech:
             finish = "calls" if calls else "refused" if any(item.refused for _, item in heard) else "stop"
         said = "".join(item.text for _, item in heard if item.type != "function_call")
         return Answer(said, tuple(calls), self._usage, finish, opaque_of(pieces), self._model)
+
+    def _failed(self, error: Json) -> ToolwireError:
+        """What an error comes to that stands where an answer was expected."""
+        failure = failure_from_http(_status(error.get("code")), error, key=KEY)
+        return ToolwireError(wasted(failure, self._usage, self._model))
 
     def _item_at(self, index: int) -> tuple[Raw, Item]:
         """An item, with its bytes once it is done."""

@@ -15,6 +15,7 @@ from ..events import CallSpoken, ReasoningDelta, TextDelta, Usage
 from ..failures import ToolwireError
 from ..history import Opaque
 from ..tools import ToolCall, encode_json
+from ..wasted import wasted
 from .contract import Answer, News
 from .http_failures import SERVER_ERROR, failure_from_http
 from .names import free_id
@@ -67,6 +68,11 @@ class Speech:
         self._model = ""
         self.over = False  # [DONE] says it, which is no chunk
 
+    @property
+    def usage(self) -> Usage:
+        """The tokens that it has said so far that it used."""
+        return self._usage
+
     def hear(self, chunk: object) -> list[News]:
         """Take in one chunk (or a whole completion), as JSON text or decoded.
 
@@ -74,14 +80,13 @@ class Speech:
         """
         # The lenient decoder: a chunk may end in the midst of a surrogate pair.
         heard = msgspec.convert(json.loads(chunk) if isinstance(chunk, bytes) else chunk, _Chunk)
+        if heard.usage is not None:
+            self._usage = heard.usage.counted()
         if heard.error:
             # The status is 200 then; OpenRouter and vLLM put the real one into the error.
             code = heard.error.get("code") if isinstance(heard.error, dict) else None
-            raise ToolwireError(
-                failure_from_http(code if isinstance(code, int) else SERVER_ERROR, heard.error, key=KEY)
-            )
-        if heard.usage is not None:
-            self._usage = heard.usage.counted()
+            failure = failure_from_http(code if isinstance(code, int) else SERVER_ERROR, heard.error, key=KEY)
+            raise ToolwireError(wasted(failure, self._usage, heard.model or self._model))
         self._model = heard.model or self._model
         if not heard.choices:
             return []

@@ -342,7 +342,8 @@ async def test_what_the_checker_refuses_is_the_models_failure(wire: str, way: st
     orphan = [*ASKED, AssistantMessage("", (ToolCall("a", "get_weather"),)), UserMessage("?")]
     async with speaking(wire, refused=True) as (model, provider):
         failure = await failure_of(model, way, ModelRequest(orphan, [WEATHER]))
-    assert (failure.code, failure.retryable, failure.details) == ("model_failed", False, {"status": 400})
+    assert (failure.code, failure.retryable, failure.details["status"]) == ("model_failed", False, 400)
+    assert failure.details["error"] == "invalid_request_error"
     assert provider.refused[0][:40] in failure.message
 
 

@@ -62,4 +62,6 @@ def test_every_error_becomes_a_failure(status: int, error: object) -> None:
     assert failure.code in CODES
     assert str(status) in failure.message
     assert len(failure.message) < LONGEST_REASON + 200
-    assert failure.details == {"status": status}
+    told = error if isinstance(error, dict) else {}
+    word = told.get("code") or told.get("type")
+    assert failure.details == {"status": status, **({"error": word[:100]} if isinstance(word, str) else {})}
