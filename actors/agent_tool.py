@@ -1,5 +1,6 @@
 """An agent as a tool: one parameter `message`, a conversation of its own, the caller's time and trace."""
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 from ..protocol.events import Pending, Reply
 from ..protocol.failures import CallFailed, Failure, ToolwireError, failed
 from ..protocol.history import AssistantMessage, HistoryMessage
+from ..protocol.limits import DEFAULT_LIMITS
 from ..protocol.messages import Say
 from .agent import Agent
 from .chat import Chat
@@ -19,6 +21,8 @@ Open = Callable[[Agent, str | None, Any], Awaitable[Chat]]
 """Opens a conversation with an agent: by a name or without, on somebody's behalf."""
 
 CLOSING = 1.0
+LATER = 1.0
+"""Seconds from the end of an agent's own time to that of its call: so it can say what it has used."""
 DEEPEST = 5
 HOPS = 3
 """Requests from one agent to the next: to its conversation, to the executor, to the tool."""
@@ -59,8 +63,15 @@ def agent_tool(agent: Agent, converse: Open, *, priced: bool = True) -> Tool[Any
     description = agent.system.split("\n\n")[0][:500]
     schema = agent.output if isinstance(agent.output, dict) else None
     ask.__annotations__["return"] = Any if schema is not None else str if agent.output is None else agent.output
-    made = tool(name=agent.name, description=f"Ask the agent {agent.name}. {description}".strip())(ask)
+    described = f"Ask the agent {agent.name}. {description}".strip()
+    made = tool(name=agent.name, description=described, timeout=longest(agent) + LATER)(ask)
     return made if schema is None else made.promising(schema)
+
+
+def longest(agent: Agent) -> float:
+    """The seconds that a turn of `agent` may take: what a function gives, only each turn knows."""
+    limits = agent.limits
+    return math.inf if callable(limits) else limits.get("seconds", DEFAULT_LIMITS.get("seconds", math.inf))
 
 
 def is_last(reply: Reply, history: Sequence[HistoryMessage]) -> bool:

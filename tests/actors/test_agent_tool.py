@@ -8,7 +8,20 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from toolwire import Agent, Context, Limits, ModelReply, Price, Runtime, ToolCall, Usage, run_plan, scripted, tool
+from toolwire import (
+    Agent,
+    Context,
+    Limits,
+    ModelReply,
+    Price,
+    Runtime,
+    ToolCall,
+    Usage,
+    run_plan,
+    scripted,
+    spoken,
+    tool,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -108,6 +121,25 @@ def test_it_has_no_more_time_than_its_caller_and_leaves_nothing_behind() -> None
             assert trio.current_time() - began == pytest.approx(5.0)
             assert result.failure is not None
             assert result.failure.code == "timed_out"
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"), [({}, 300.0), ({"seconds": 100.0}, 100.0), (lambda _caller: {"seconds": 500.0}, 500.0)]
+)
+def test_it_has_the_time_of_its_own_limits_and_not_that_of_any_call(limits: Any, most: float) -> None:
+    async def main() -> None:
+        slow = Agent("slow", scripted([spoken("at last", then=90.0), spoken("too late", then=900.0)]), limits=limits)
+        model = scripted([("slow", {"message": "?"}), ("slow", {"message": "!"}), "done"])
+        async with Runtime() as runtime:
+            chat = await runtime.converse(model=model, tools=[slow], limits={"seconds": 900.0})
+            at_last, late = (await chat.say("ask")).calls
+            assert at_last.value == "at last"
+            assert at_last.seconds == pytest.approx(90.0)
+            assert late.failure
+            assert late.failure.code == "timed_out"
+            assert late.seconds == pytest.approx(most)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
 

@@ -1,5 +1,6 @@
 """`toolwire tools`: what can be called, where it is served, and what a model will stumble over."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -123,7 +124,7 @@ def flags(spec: ToolSpec) -> str:
     said += [flag for flag in FLAGS if getattr(spec, flag)]
     if spec.object:
         said.append("in order")
-    if spec.timeout is not None:
+    if spec.timeout is not None and spec.timeout != math.inf:  # an agent: as long as its limits say
         said.append(f"{spec.timeout:g} s")
     said += [flag for flag in ("share", "hedge") if getattr(spec, flag)]
     if spec.retry is not None:
