@@ -10,7 +10,7 @@ from ..protocol.envelope import DEPTH, NO_BYTES
 from ..protocol.events import CallProgress
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import CallTool, RunBatch
-from ..protocol.tools import ToolCall, ToolResult
+from ..protocol.tools import ToolCall, ToolResult, called
 from ..protocol.usage import Usage
 from ..runtime import context
 
@@ -92,12 +92,15 @@ class Context(context.Context, eq=False):
     async def call(
         self, tool: Named | str, arguments: dict[str, Any] | None = None, *, timeout: float | None = None
     ) -> ToolResult[Any]:
-        """Call another tool inside this call's time, trace and cancellation; `timeout` may only shorten its time."""
-        name = tool if isinstance(tool, str) else tool.name
+        """Call another tool inside this call's time, trace and cancellation; `timeout` may only shorten its time.
+
+        Raises Misuse for what is no tool, and for arguments that are no dict.
+        """
+        name, given = called(tool, arguments)
         self.calls += 1
         identity = f"{self.call_id}.{self.calls}"
         try:
-            asked = ToolCall(identity, name, ToolCall("", name, arguments or {}).text())
+            asked = ToolCall(identity, name, ToolCall("", name, given).text())
         except NO_BYTES as error:
             failure = failed("invalid_arguments", f"the arguments are not what JSON can carry: {error}")
             return ToolResult(identity, name, None, failure, 0)

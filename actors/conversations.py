@@ -232,7 +232,7 @@ class Conversations:
                 del self._chats[name], self._conversations[name]
                 self._closed[name] = conversation
                 model = conversation.leave(f"{self.services.instance}-{next(self._numbers)}")
-            await ref.stop()
+            await ref.stop(f"the conversation {name[:100]!r} was closed: converse(id=…) opens it anew")
             if model is not None:
                 with suppress(ToolwireError):  # whoever can't be told now forgets it in time
                     await self._outside().ask(model, Remember(name, 0, ()))

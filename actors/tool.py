@@ -248,7 +248,10 @@ class Decorator:
     @overload
     def __call__(self, function: Callable[P, T], /) -> Tool[T]: ...
     def __call__(self, function: Callable[..., Any], /) -> Tool[Any]:
-        """Make the tool."""
+        """Make the tool. Raises Misuse for what is none."""
+        if isinstance(function, Tool):
+            said = f"{function.name!r} is a tool already: say @tool once, with all of its options"
+            raise Misuse(failed("invalid_call", said))
         return _made(function, describe(function, fills=(Context,)), self.options)
 
 

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
@@ -24,10 +25,10 @@ from ..protocol.prices import Prices, Pricing
 from ..protocol.record import CallRecord
 from ..protocol.sanitizers import Sanitizer
 from ..protocol.subjects import KINDS
-from ..protocol.tools import Artifact, ToolCall, ToolResult, typed
+from ..protocol.tools import Artifact, ToolCall, ToolResult, called, typed
 from ..runtime.bus import BusError, open_bus
 from ..runtime.context import Context, outside, reached
-from ..runtime.system import NOT_OPEN, ActorSystem
+from ..runtime.system import ActorSystem
 from ..runtime.threads import Abandoned
 from ..runtime.tracing import Tracing
 from .agent import Agent
@@ -217,7 +218,7 @@ class Runtime:
         finds nothing. What an old object offered beside that stays. Conversations are offered what is new from their
         next round on. Raises Misuse for a name that is served here already, naming both, and for what can't be a tool.
         """
-        self._must_be_open()
+        self.system.must_be_here()
         made = [self._conversations.as_tool(thing) for thing in things]
         with reached:
             return await self._services.serve(made, naming(prefix, namespace), replace=replace)
@@ -277,10 +278,13 @@ class Runtime:
     async def call(
         self, tool: Tool[Any] | str, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
     ) -> ToolResult[Any]:
-        """Call one tool, by itself or by name. `timeout` is in seconds. Every failure is in the result."""
-        self._must_be_open()
-        name = tool if isinstance(tool, str) else tool.name
-        call, failure = encoded(ToolCall(f"call_{next(self._numbers)}", name, dict(arguments or {})))
+        """Call one tool, by itself or by name. `timeout` is in seconds. Every failure is in the result.
+
+        Raises Misuse for what is no tool, and for arguments that are no dict.
+        """
+        self.system.must_be_here()
+        name, given = called(tool, arguments)
+        call, failure = encoded(ToolCall(f"call_{next(self._numbers)}", name, given))
         result: ToolResult[Any]
         if failure is not None:
             result = self._means.records.noted(ToolResult(call.id, name, None, failure, 0), self.system.trail)
@@ -289,7 +293,7 @@ class Runtime:
         else:  # one call on nobody's behalf needs no plan: it goes its way from here
             seconds = self._dispatcher.seconds(name, timeout)
             result = await self._dispatcher.run(call, seconds, outside(self.system), None)
-        return result if isinstance(tool, str) else typed(result, tool.result_type)
+        return typed(result, tool.result_type) if isinstance(tool, Tool) else result
 
     async def confirm(
         self, token: str, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
@@ -298,12 +302,12 @@ class Runtime:
 
         With `arguments` the person gave these in place of the call's own.
         """
-        self._must_be_open()
+        self.system.must_be_here()
         return await self._desk.confirm(self.system, token, arguments, timeout)
 
     def deny(self, token: str, reason: str = "") -> ToolResult[Any]:
         """Forget the call that waits for this token: a person has said no. Its result is `confirmation_denied`."""
-        self._must_be_open()
+        self.system.must_be_here()
         return self._desk.deny(token, reason)
 
     async def call_many(
@@ -319,7 +323,7 @@ class Runtime:
 
     def explain(self, calls: Sequence[ToolCall], *, references: bool = True, ids: bool = True) -> Graph:
         """What `call_many(calls)` would do, without running it; with `ids=False`, as the response of a model."""
-        self._must_be_open()
+        self.system.must_be_here()
         return explained(calls, self._dispatcher, references=references, ids=ids)
 
     async def _batch(
@@ -339,13 +343,9 @@ class Runtime:
         """
         return await read_whole(self._context(), self._artifacts, of, told(caller))
 
-    def _must_be_open(self) -> None:
-        if not self.system.open:
-            raise Misuse(failed("unreachable", NOT_OPEN))
-
     def _context(self) -> Context:
-        if not self.system.open:
-            self._must_be_open()
+        if self.system.thread != get_ident():  # here too, for each turn passes by: a call less
+            self.system.must_be_here()
         return outside(self.system, self.tracing.current() if self.tracing.listens() else None)
 
     async def converse(
@@ -376,8 +376,7 @@ class Runtime:
         own data about who speaks: tools see it, a model never does. Raises Misuse if the conversation is open for
         another caller or in another process, or if it is open and a `history` is given.
         """
-        if not self.system.open:
-            self._must_be_open()
+        self.system.must_be_here()
         if agent is None:
             if model is None:
                 raise Misuse(failed("invalid_call", "a conversation needs an agent, or a model"))

@@ -190,10 +190,16 @@ class History(Spoken, Sequence[HistoryMessage]):
 
         Nothing is mended here; a conversation that begins with it mends what it has to.
         """
-        version = _decode_version(document).toolwire_history
-        if version != VERSION:
-            raise ValueError(f"the history is of version {version}, and version {VERSION} is what can be read here")
-        read = _decode_document(document)
+        try:
+            version = _decode_version(document).toolwire_history
+            if version != VERSION:
+                raise ValueError(f"the history is of version {version}, and version {VERSION} is what can be read here")
+            read = _decode_document(document)
+        except msgspec.DecodeError as error:
+            said = (
+                f"this is no history that to_json() wrote: {error} (History.from_openai(…) and the like read others')"
+            )
+            raise msgspec.DecodeError(said) from error
         return cls(read.messages, recall=read.recall)
 
     def continues(self, earlier: "History") -> bool:

@@ -1,12 +1,13 @@
 """The words for tools: what one is (`ToolSpec`), what is asked of it (`ToolCall`), what came of it (`ToolResult`)."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from .failures import Failure, raised
+from .failures import Failure, Misuse, failed, raised
 from .spoken import Spoken, SpokenTool
 from .standins import read, sent
 from .usage import Usage
@@ -221,11 +222,19 @@ class TypedResult(ToolResult[T_co], frozen=True, gc=False):
     type: Any = Any
 
     def decoded(self, content: str) -> T_co:
-        """`content` as a value of the declared type. Raises CallFailed where it only tells of a larger one."""
+        """`content` as a value of the declared type.
+
+        Raises CallFailed where it only tells of a larger one, and, `invalid_result`, where it is of another type.
+        """
         if self.artifact is not None:
             said = f"the result has {self.artifact.size} bytes and is not here: `await runtime.artifact(result)` has it"
             raise raised(Failure("too_large", said, "done", details={"artifact": self.artifact.id}))
-        value: T_co = msgspec.json.decode(content, type=self.type, strict=False, dec_hook=read)
+        try:
+            value: T_co = msgspec.json.decode(content, type=self.type, strict=False, dec_hook=read)
+        except msgspec.ValidationError as error:
+            kind = getattr(self.type, "__name__", self.type) if isinstance(self.type, type) else self.type
+            said = f"{self.name!r} says that it returns {kind}, and did not: {error}; its result is {content!s:.100}"
+            raise raised(Failure("invalid_result", said, "done")) from error
         return value
 
 
@@ -233,3 +242,16 @@ def typed(result: ToolResult[Any], kind: Any) -> TypedResult[Any]:
     """`result` with a value of the type `kind`."""
     fields = [getattr(result, name) for name in ToolResult.__struct_fields__]
     return TypedResult(*fields, kind)  # type: ignore[call-arg]  # as many as there are
+
+
+def called(tool: object, arguments: Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
+    """The name of what a program calls, and its arguments by name. Raises Misuse for what can't be meant."""
+    name = tool if isinstance(tool, str) else getattr(tool, "name", None)
+    if not isinstance(name, str):
+        said = f"a call is of a tool, which @tool makes of a function, or of a tool's name, not of {tool!r:.100}"
+        raise Misuse(failed("invalid_call", said))
+    try:
+        return name, dict(arguments or {})
+    except (TypeError, ValueError):
+        said = f"the arguments of a call are a dict, by the names of its parameters, not {arguments!r:.100}"
+        raise Misuse(failed("invalid_call", said)) from None

@@ -31,6 +31,9 @@ class Written:
     """A function as its author wrote it. Raises Misuse if it can't be a tool."""
 
     def __init__(self, function: Callable[..., Any], names: Mapping[str, Any] | None) -> None:
+        if inspect.isclass(function):
+            said = f"{function.__name__} is a class, which makes no tool: serve({function.__name__}) serves its methods"
+            raise misuse(said)
         if isinstance(function, classmethod | staticmethod):
             function = function.__func__
         home: Any = function

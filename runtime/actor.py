@@ -119,20 +119,20 @@ class Cell:
         """Whether somebody waits at the door."""
         return self.mailbox is not None and bool(self.mailbox.waiting)
 
-    def dismiss(self) -> None:
+    def dismiss(self, why: str = "") -> None:
         """Answer everybody who waits that the actor is unreachable. Those who are in hand may still ask it."""
         if self.mailbox is not None:
-            self.mailbox.dismiss(f"{self.key} was stopped")
+            self.mailbox.dismiss(why or f"{self.key} was stopped")
 
     def retire(self) -> None:
         """End what the actor does by itself. Whoever was let in, or waits, is answered all the same."""
         for stop in self.stops:
             stop()
 
-    def stop(self) -> None:
+    def stop(self, why: str = "") -> None:
         """End what the actor does by itself, and close the door."""
         self.retire()
-        self.close(f"{self.key} was stopped")
+        self.close(why or f"{self.key} was stopped")
 
     async def deliver_in_time(self, payload: bytes, progress: Progress) -> bytes:
         """As `deliver`, for requests that come by the bus: whoever asks may be gone, so its time is kept here too."""

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable
+from threading import get_ident
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,10 @@ from .deadline import Clock, loop_clock
 from .supervisor import RestartPolicy, Supervisor
 
 NOT_OPEN = "the runtime is not open: use it inside of `async with Runtime() as runtime:`"
+ELSEWHERE = (
+    "the runtime belongs to the event loop of another thread: use it there; from a thread by "
+    "`anyio.from_thread.run(chat.say, text)`, or `asyncio.run_coroutine_threadsafe(chat.say(text), loop)`"
+)
 
 BREATH = 0.001
 """Seconds of work without a turn for the loop. A turn costs 6 µs or more, which a call of 15 µs should not pay."""
@@ -50,24 +55,24 @@ class Ref:
         """The actor, and those that stood in its place before and still have somebody waiting."""
         return (self.cell, *self.before)
 
-    async def withdraw(self) -> None:
+    async def withdraw(self, why: str = "") -> None:
         """Take no new message from the bus. Those that run go on; those that wait are answered `unreachable`."""
         stops, self.stops = self.stops, {}
         for stop in stops.values():
             await stop()
         for cell in self.cells:
-            cell.dismiss()
+            cell.dismiss(why)
 
-    async def stop(self) -> None:
-        """Take no new message. Those that run go on; those that wait are answered `unreachable`.
+    async def stop(self, why: str = "") -> None:
+        """Take no new message. Those that run go on; those that wait or come are answered `unreachable`, and `why`.
 
         One in whose place another stands has nothing to stop: what it was sent ends there.
         """
         if self.replaced:
             return
-        await self.withdraw()
+        await self.withdraw(why)
         for cell in self.cells:
-            cell.stop()
+            cell.stop(why)
 
 
 class Place:
@@ -99,6 +104,8 @@ class ActorSystem:
         self.scope: type[anyio.CancelScope]
         self.tasks: TaskGroup
         self.open = False
+        self.thread = 0
+        """The thread of its event loop while it is open: whoever is in another one may not use it."""
         self._places: dict[str, Place] = {}
         self._ended_by: BaseException | None = None
         self._breathe_at = 0.0
@@ -111,6 +118,11 @@ class ActorSystem:
         if self.open:
             raise Misuse(failed("conflict", "the runtime is open already: use it, or make another Runtime"))
 
+    def must_be_here(self) -> None:
+        """Raises Misuse where it is not open, and in another thread: what is awaited there may never end."""
+        if self.thread != get_ident():
+            raise Misuse(failed("invalid_call", ELSEWHERE) if self.open else failed("unreachable", NOT_OPEN))
+
     async def __aenter__(self) -> Self:
         self.clock = loop_clock()
         await self.bus.__aenter__()
@@ -120,12 +132,14 @@ class ActorSystem:
         self.scope = type(anyio.CancelScope())
         self.tasks.start_soon(self.alarms.run)
         self.open = True
+        self.thread = get_ident()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         self.open = False
+        self.thread = 0
         refs = [place.ref for place in self._places.values()]
         with anyio.CancelScope(shield=True):
             for ref in reversed(refs):

@@ -20,7 +20,9 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from anyio import CapacityLimiter
-from anyio._core._eventloop import claim_worker_thread  # what makes `anyio.from_thread` work; there is no public door
+
+# What makes `anyio.from_thread`, and `anyio.run`, work in a thread; there is no public door.
+from anyio._core._eventloop import claim_worker_thread, set_current_async_library
 from anyio.lowlevel import current_token
 from anyio.to_thread import run_sync
 from msgspec import Struct
@@ -110,6 +112,7 @@ class Threads:
         worker = self._idle.pop() if self._idle else self._started(token.backend_class, loop)
         result: asyncio.Future[T] = loop.create_future()
         context = copy_context()
+        context.run(set_current_async_library, None)  # none runs in the thread: a function may run one of its own
 
         def ended(outcome: Outcome) -> None:
             self.limiter.release_on_behalf_of(place)

@@ -94,6 +94,9 @@ def _unnamed(name: str) -> str:
     if not name or ":" in name or provider in _PROVIDERS:
         example = EXAMPLES.get(provider, EXAMPLES["openai"])
         return f'{name[:200]!r} is no name of a provider and a model, such as "{example}" {known}'
+    begins, slash, rest = name.partition("/")
+    if slash and rest and begins in _PROVIDERS:  # as some gateways and libraries write it
+        return f'{name[:200]!r} names no provider: write "{begins}:{rest[:200]}" {known}'
     provider = "anthropic" if name.startswith("claude") else "openai"
     return f'{name[:200]!r} names no provider: write "{provider}:{name[:200]}" {known}'
 

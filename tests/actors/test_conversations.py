@@ -120,6 +120,46 @@ async def test_the_names_of_those_that_are_open() -> None:
         assert list(runtime.conversations) == ["b"]
 
 
+@pytest.mark.parametrize("bus", ["memory", "nats"])
+async def test_what_is_said_to_one_that_is_closed_is_refused_in_a_sentence(
+    bus: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue("nats_url") if bus == "nats" else "memory://"
+    said = r"the conversation 'c' was closed: converse\(id=…\) opens it anew"
+    async with Runtime(url, namespace="closed", local=bus == "memory") as runtime:
+        chat = await runtime.converse(model=scripted(["Hello."]), id="c")
+        await chat.say("Hi")
+        await chat.close()
+        for _ in range(2):
+            with pytest.raises(ToolwireError, match=said if bus == "memory" else "unreachable"):
+                await chat.say("Are you there?")
+        assert len(chat.history()) == 2
+
+
+async def test_who_waits_to_be_heard_while_it_is_closed_is_told_so() -> None:
+    go, failures = anyio.Event(), list[str]()
+
+    async def wait(_request: ModelRequest) -> str:
+        await go.wait()
+        return "Hello."
+
+    async with Runtime() as runtime, anyio.create_task_group() as tasks:
+        chat = await runtime.converse(model=scripted([wait]), id="c")
+
+        async def say() -> None:
+            try:
+                await chat.say("Hi")
+            except ToolwireError as error:
+                failures.append(error.failure.message)
+
+        tasks.start_soon(say)
+        tasks.start_soon(say)
+        await anyio.wait_all_tasks_blocked()
+        await chat.close()
+        go.set()
+    assert failures == ["the conversation 'c' was closed: converse(id=…) opens it anew"]
+
+
 async def test_what_is_open_in_one_process_is_refused_in_another(nats_url: str) -> None:
     async with Runtime(nats_url, namespace="greeted") as here, Runtime(nats_url, namespace="greeted") as there:
         chat = await here.converse(model=scripted(["hi"]), id="c")

@@ -158,6 +158,18 @@ def test_a_type_without_a_schema_is_refused_naming_parameter_and_type() -> None:
         def picky(thing: Opaque) -> None: ...
 
 
+@pytest.mark.parametrize("options", [{}, {"read_only": True}])
+def test_a_tool_is_made_once_and_not_of_a_class(options: Any) -> None:
+    made = tool(many_of_them)
+    with pytest.raises(Misuse, match="'many_of_them' is a tool already: say @tool once"):
+        tool(**options)(made)
+    with pytest.raises(Misuse, match=r"Opaque is a class, which makes no tool: serve\(Opaque\) serves its methods"):
+        tool(**options)(Opaque)
+
+
+def many_of_them(items: list[int]) -> None: ...
+
+
 def many(*items: int) -> None: ...
 
 

@@ -5,11 +5,16 @@ import os
 import re
 import signal
 import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
+import anyio.to_thread
 import pytest
 
 from toolwire import (
@@ -195,6 +200,67 @@ async def test_what_is_no_conversation_is_refused_in_a_sentence(options: dict[st
     async with Runtime() as runtime:
         with pytest.raises(Misuse, match=re.escape(said)):
             await runtime.converse(**{"model": scripted([]), **options})
+
+
+@tool
+async def of_others(what: str, context: Context) -> Any:
+    """Call something else, as a program would by mistake."""
+    return (await context.call(print if what == "print" else "double", [1])).value  # type: ignore[arg-type]  # the mistake
+
+
+async def test_what_is_no_call_is_refused_in_a_sentence() -> None:
+    no_tool = "a call is of a tool, which @tool makes of a function, or of a tool's name, not of <built-in function"
+    no_dict = "the arguments of a call are a dict, by the names of its parameters, not "
+    call: Any
+    async with Runtime() as runtime:
+        call = runtime.call
+        await runtime.serve(of_others)
+        with pytest.raises(Misuse, match=re.escape(no_tool)):
+            await call(print, {})
+        with pytest.raises(Misuse, match=re.escape(no_dict + "'Paris'")):
+            await call(of_others, "Paris")
+        for what, said in (("print", no_tool), ("double", no_dict)):
+            result = await call(of_others, {"what": what})
+            assert said in result.failure.message
+
+
+async def test_an_agent_is_called_by_itself_as_by_its_name() -> None:
+    helper: Any = Agent("helper", scripted(["four"]))
+    async with Runtime() as runtime:
+        await runtime.serve(helper)
+        assert (await runtime.call(helper, {"message": "2+2"})).value == "four"
+
+
+async def test_in_another_thread_it_is_refused_before_anybody_waits_for_ever(anyio_backend_name: str) -> None:
+    async with Runtime() as runtime:
+        await runtime.serve(double)
+        chat = await runtime.converse(model=scripted(["Hello."]))
+
+        async def stream() -> None:
+            async with chat.stream("Hi"):
+                pass
+
+        ways = (
+            partial(chat.say, "Hi"),
+            chat.interrupt,
+            stream,
+            partial(runtime.call, double, {"x": 1}),
+            partial(runtime.call_many, []),
+            partial(runtime.converse, model="openai:gpt-5.1"),
+            partial(runtime.serve, print),
+        )
+        for way in ways:
+            elsewhere = partial(anyio.run, way, backend=anyio_backend_name)
+            with pytest.raises(Misuse, match="belongs to the event loop of another thread"):
+                await anyio.to_thread.run_sync(partial(in_a_new_thread, elsewhere))
+        assert (await anyio.to_thread.run_sync(anyio.from_thread.run, chat.say, "Hi")).text == "Hello."
+        assert len(chat.history()) == 2
+
+
+def in_a_new_thread(work: Callable[[], Any]) -> Any:
+    """What `work` gives or raises in a thread that no event loop knows."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(work).result()
 
 
 async def test_a_stream_is_entered_once() -> None:

@@ -115,7 +115,7 @@ def test_a_history_is_exported_as_a_document_and_read_again() -> None:
 
 @pytest.mark.parametrize("document", ["", "[]", '{"messages":[]}', '{"toolwire_history":1,"messages":[{"role":"x"}]}'])
 def test_what_is_no_exported_history_is_refused(document: str) -> None:
-    with pytest.raises(msgspec.DecodeError):
+    with pytest.raises(msgspec.DecodeError, match=r"no history that to_json\(\) wrote: .*from_openai"):
         History.from_json(document)
 
 

@@ -73,6 +73,15 @@ def test_a_typed_result_gives_the_declared_type_and_equals_in_all_else() -> None
         assert getattr(result, field) == getattr(plain, field)
 
 
+def test_a_value_that_the_tool_did_not_promise_is_a_failed_call() -> None:
+    result = typed(ToolResult("1", "count", '"many"'), int)
+    with pytest.raises(CallFailed, match="'count' says that it returns int, and did not: Expected `int`") as caught:
+        _ = result.value
+    assert (caught.value.failure.code, caught.value.failure.effect) == ("invalid_result", "done")
+    with pytest.raises(CallFailed, match=r"returns list\[int\], and did not"):
+        _ = typed(ToolResult("1", "count", '"many"'), list[int]).value
+
+
 def test_values_do_not_change() -> None:
     result: ToolResult[object] = ToolResult("1", "t", "1")
     with pytest.raises(AttributeError):

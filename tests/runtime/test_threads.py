@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from contextvars import ContextVar
+from functools import partial
 
 import anyio
 import anyio.from_thread
@@ -42,6 +43,17 @@ async def test_a_function_that_nobody_waits_for_keeps_its_place() -> None:
         assert await threads.run(lambda: 7) == 7
         while threads.limiter.borrowed_tokens:  # the second one ends in its own time
             await anyio.lowlevel.checkpoint()
+    threads.close()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+async def test_a_function_may_run_an_event_loop_of_its_own(backend: str) -> None:
+    async def seven() -> int:
+        await anyio.lowlevel.checkpoint()
+        return 7
+
+    threads = Threads(1)
+    assert await threads.run(partial(anyio.run, seven, backend=backend)) == 7
     threads.close()
 
 

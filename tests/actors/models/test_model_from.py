@@ -41,6 +41,20 @@ def test_a_name_without_a_provider_is_refused(name: str) -> None:
         model_from(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("anthropic/claude-sonnet-4-5", "anthropic:claude-sonnet-4-5"),
+        ("openai/gpt-5.1", "openai:gpt-5.1"),
+        ("claude-sonnet-4-5", "anthropic:claude-sonnet-4-5"),
+        ("meta/llama-4", "openai:meta/llama-4"),
+    ],
+)
+def test_a_name_that_others_would_take_is_told_as_it_is_here(name: str, meant: str) -> None:
+    with pytest.raises(Misuse, match=f'names no provider: write "{meant}"'):
+        model_from(name)
+
+
 def test_an_unknown_provider_names_the_known() -> None:
     with pytest.raises(Misuse, match="'acme' is not known here; known: anthropic, openai"):
         model_from("acme:x")
