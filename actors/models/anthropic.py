@@ -12,6 +12,7 @@ from ...protocol.formats.anthropic import FORMAT, THOUGHTS, message_to_anthropic
 from ...protocol.formats.layout import kind_of
 from ...protocol.history import AssistantMessage, HistoryMessage, Opaque, SystemMessage, ToolMessage
 from ...protocol.tools import Retry, ToolSpec, encode_json
+from .claude import claude
 from .contract import ModelRequest
 from .dressed import RETRIES
 from .hosted import Frame, Hosted, Json
@@ -35,35 +36,20 @@ WIRE = Wire(
 )
 
 MOST_TOKENS = 16_000
-"""What one answer may take where nobody says: Anthropic wants to be told, and all its models have as many."""
+"""What one answer may take where nobody says: Anthropic wants to be told, and all but its oldest have as many."""
 MOST_WITH_REASONING = 32_000
 
 BUDGETS = {"minimal": 1_024, "low": 4_000, "medium": 8_000, "high": 16_000, "xhigh": 32_000, "max": 32_000}
 """Tokens to think with, for models that do not know how to measure it by themselves."""
 LEAST_BUDGET = 1_024
+LEAST_TOP_P = 0.95
+"""The least `top_p` beside thoughts, https://platform.claude.com/docs/en/build-with-claude/extended-thinking."""
 
 _SAMPLING = ("temperature", "top_p", "top_k")
 _WORDS = frozenset({"temperature", "top_p", "max_tokens", "stop", "reasoning_effort", "parallel_calls"})
 _BEFORE = {"anthropic-version": "2023-06-01"}
 """The version of the interface that still takes how to sample; the SDK's own, of 2026-10-21, refuses it. See
 https://platform.claude.com/docs/en/api/versioning. Models from 4.7 on refuse it in both."""
-
-# Those before 4.6 have to be given a number of tokens to think with; so do the relatives.
-_BUDGETED = re.compile(
-    r"claude-(?:[12]|instant|3|4-(?:opus|sonnet)|haiku-[34]|(?:opus|sonnet)-4(?:[-.][015])?(?:[-@]20\d{6}.*)?$)"
-)
-# Those before Opus 4.1 and Sonnet 4.5 can't be held to a schema.
-_WITHOUT_SCHEMA = re.compile(
-    r"claude-(?:[12]|instant|3|4-(?:opus|sonnet)|(?:opus|sonnet)-4(?:[-.]0)?(?:[-@]20\d{6}.*)?$)"
-)
-# Those from 4.7 on: "a non-default temperature, top_p or top_k returns a 400 error".
-_UNSAMPLED = re.compile(r"claude-(?:opus-4[-.][78]|(?:opus|sonnet|haiku|fable|mythos)-5)")
-# Those that can't but think; and one that then thinks between its calls only. The table in
-# https://platform.claude.com/docs/en/build-with-claude/thinking-troubleshooting
-_ALWAYS_THINKS = re.compile(r"claude-(?:fable|mythos|opus-5[-.][5-9])")
-_BETWEEN_TOOLS = re.compile(r"claude-sonnet-5[-.][5-9]")
-# "Forced tool use returns an error", …/docs/en/models/sonnet-5-5/whats-new-sonnet-5-5
-_UNFORCED = re.compile(r"claude-(?:(?:fable|mythos)-5[-.][1-9]|(?:opus|sonnet)-5[-.][5-9])(?!\d)")
 
 # What the newest models thought is bound to the system, tools and messages before it: where those are others now, a
 # request is refused, unless it says that they may be left out. It can't say so where thinking is off.
@@ -83,16 +69,20 @@ def anthropic(
     settings: Settings | None = None,
     cache: bool | None = None,
     retries: int | Retry = RETRIES,
+    like: str | None = None,
 ) -> "Anthropic":
     """A model of Anthropic, or of whoever speaks its Messages at `base_url`.
 
     Without `api_key` it is taken from ANTHROPIC_API_KEY, without `base_url` from ANTHROPIC_BASE_URL; who has a base_url
     needs no key. `settings` hold for each request. Unless `cache` is False, tools, system and the end of the
     conversation are marked for the provider's cache of prompts. `retries` is how often a failure that may pass
-    is tried again, see `retrying`.
+    is tried again, see `retrying`. `like` is the model whose rules hold, such as "claude-sonnet-4-5", where the name
+    does not say it.
     Raises Misuse if the SDK or the key is missing, a setting can't be, or TOOLWIRE_NO_MODELS forbids real models.
     """
-    return Anthropic(model, base_url=base_url, api_key=api_key, settings=settings, cache=cache, retries=retries)
+    return Anthropic(
+        model, base_url=base_url, api_key=api_key, settings=settings, cache=cache, retries=retries, like=like
+    )
 
 
 class Anthropic(Hosted):
@@ -104,13 +94,14 @@ class Anthropic(Hosted):
     def settled(self, settings: Mapping[str, Any]) -> Json:
         """`settings` as fields of a request. Raises Misuse."""
         given = chosen(settings, _WORDS, "Anthropic")
-        fields: Json = {"max_tokens": given.get("max_tokens", MOST_TOKENS)}
+        known = claude(self.like)
+        fields: Json = {"max_tokens": given.get("max_tokens", known.most_tokens if known else MOST_TOKENS)}
         sampling: Json = {word: given[word] for word in ("temperature", "top_p") if word in given}
-        if len(sampling) > 1 and "claude" in self.model and not _WITHOUT_SCHEMA.search(self.model):
-            said = f"{self.model} takes either temperature or top_p: leave out one of them"
+        if len(sampling) > 1 and known and known.since(4, 1):
+            said = f"{self.like} takes either temperature or top_p: leave out one of them"
             raise Misuse(failed("model_failed", said))
-        if any(value != 1 for value in sampling.values()) and _UNSAMPLED.search(self.model):
-            said = f"{self.model} takes no {next(iter(sampling))}: leave it out, and say what you want in words"
+        if any(value != 1 for value in sampling.values()) and known and known.unsampled:
+            said = f"{self.like} takes no {next(iter(sampling))}: leave it out, and say what you want in words"
             raise Misuse(failed("model_failed", said))
         fields |= sampling
         if "stop" in given:
@@ -123,29 +114,33 @@ class Anthropic(Hosted):
 
     def _thinking(self, given: Mapping[str, Any]) -> Json:
         """How hard to think. Raises Misuse."""
-        effort = given["reasoning_effort"]
+        effort, known = given["reasoning_effort"], claude(self.like)
         if effort == "none":
-            if _ALWAYS_THINKS.search(self.model):
-                said = f"{self.model} can't but think: leave out reasoning_effort, or make it 'low', which is its least"
+            if known and known.always_thinks:
+                said = f"{self.like} can't but think: leave out reasoning_effort, or make it 'low', which is its least"
                 raise Misuse(failed("model_failed", said))
-            return {"thinking": {"type": "between_tools" if _BETWEEN_TOOLS.search(self.model) else "disabled"}}
-        if "temperature" in given or "top_p" in given:
-            said = "Anthropic takes no temperature and no top_p beside reasoning_effort: leave out one of them"
-            raise Misuse(failed("model_failed", said))
-        most = given.get("max_tokens", MOST_WITH_REASONING)
-        if "claude" in self.model and not _BUDGETED.search(self.model):
+            return {"thinking": {"type": "between_tools" if known and known.thinks_between_tools else "disabled"}}
+        if (
+            known
+            and known.since(0, 0)
+            and (given.get("temperature", 1) != 1 or not LEAST_TOP_P <= given.get("top_p", 1) <= 1)
+        ):
+            said = "Anthropic takes no temperature but 1, and no top_p below 0.95, beside reasoning_effort"
+            raise Misuse(failed("model_failed", f"{said}: leave out one of them"))
+        if known and not known.budgeted:
             effort = "low" if effort == "minimal" else effort
+            most = given.get("max_tokens", MOST_WITH_REASONING)
             return {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}, "max_tokens": most}
-        if most < 2 * LEAST_BUDGET:
+        budget = BUDGETS[effort]
+        most = given.get("max_tokens", MOST_TOKENS + budget)
+        if most >= 2 * LEAST_BUDGET:
+            budget = min(budget, most - LEAST_BUDGET)
+        elif known is None:  # somebody else's, who may want less
+            budget = most // 2
+        else:
             said = f"reasoning is a part of max_tokens, which has to be {2 * LEAST_BUDGET} or more then, not {most}"
             raise Misuse(failed("model_failed", said))
-        budget = BUDGETS[effort]
-        if "max_tokens" not in given:
-            most = MOST_TOKENS + budget
-        return {
-            "thinking": {"type": "enabled", "budget_tokens": min(budget, most - LEAST_BUDGET)},
-            "max_tokens": most,
-        }
+        return {"thinking": {"type": "enabled", "budget_tokens": budget}, "max_tokens": most}
 
     def headers(self, body: Json) -> Mapping[str, str]:
         """An older version of the interface for what only that one takes; and its name for what is on trial."""
@@ -211,7 +206,8 @@ class Anthropic(Hosted):
     def _shaped(self, body: Json, output: Json, system: bytes) -> bytes:
         """Ask for an answer of that schema: by the interface's own word for it, else by words to the model."""
         schema = None
-        if "claude" in self.model and not _WITHOUT_SCHEMA.search(self.model):
+        known = claude(self.like)
+        if known and not known.schemaless:
             schema = anthropic_schema(output)
         if schema is None:
             said = encode_json({"type": "text", "text": instructed(output)})
@@ -236,7 +232,8 @@ class Anthropic(Hosted):
         """Say which tool to call. Where a model thinks, Anthropic lets nobody force it to one: it is left to choose."""
         choice, tool = self.choice(request)
         chosen_: Json = {"type": "tool", "name": tool} if tool else {"type": "any" if choice == "required" else choice}
-        thinks = body.get("thinking", {}).get("type", "disabled") != "disabled" or _UNFORCED.search(self.model)
+        known = claude(self.like)
+        thinks = body.get("thinking", {}).get("type", "disabled") != "disabled" or (known and known.unforced)
         if choice != "none" and thinks:
             chosen_ = {"type": "auto"}
         if set_ is not None and choice != "none":  # by a setting: a choice of its own, or how many calls there may be

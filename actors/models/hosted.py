@@ -55,7 +55,8 @@ class Hosted(ABC):
     """A model behind an SDK. It has one pool of connections for each event loop it is used in, until `aclose`.
 
     `model` names it, `base_url` says where it is (None: at its provider's), `maker` who what it says is kept for.
-    `once` is the same without retries.
+    `once` is the same without retries. What a model takes is read from the name `like`, which is its own unless it is
+    given; `corrections` is how often its provider said that this was read wrongly.
     """
 
     wire: ClassVar[Wire]
@@ -70,11 +71,14 @@ class Hosted(ABC):
         cache: bool | None = None,
         retries: int | Retry = 0,
         tool_parser: str | None = None,
+        like: str | None = None,
     ) -> None:
         allowed()
         self._sdk, self._http = self.wire.sdk()
         trust(self._http)
         self.model = model
+        self.like = like or model
+        self.corrections = 0
         self.base_url = self.wire.place_of(base_url)
         self._api_key = self.wire.key(api_key, self.base_url)
         self.maker = _place(self.base_url or self.wire.home)
@@ -117,6 +121,10 @@ class Hosted(ABC):
     def disowns(self, words: str) -> Disowned:
         """Which thoughts the provider refused a request for, by its own words."""
         return Disowned.NOTHING
+
+    def corrects(self, words: str) -> bool:
+        """Whether the provider's words tell that the name was read wrongly, so that `settled` gives other words."""
+        return False
 
     def drops(self, fields: Json) -> bool:
         """Whether the provider leaves out some by itself, in a request with these fields."""
@@ -244,6 +252,17 @@ class Hosted(ABC):
         """Which thoughts are to be left out where the same is asked once more, after what the provider said."""
         return self._to_leave_out(f"{failure.details.get('error')}: {failure.message}", asked)
 
+    def _read_anew(self, words: str, corrections: int) -> bool:
+        """Whether to ask in other words, as the name was read wrongly. Once: what comes of that is theirs to judge."""
+        if corrections or not self.corrects(words):
+            return False
+        if not self.corrections:
+            self.corrections = 1
+            self._settled = self.settled(self._given)
+            self._newest = (None, self._settled)
+            self._prefixes = Prefixes(self.translation(self.own))
+        return True
+
     def _to_leave_out(self, words: str, asked: Question) -> Disowned:
         disowned, before = self.disowns(words), asked.prefix.disowned
         if not disowned or before == Disowned.ALL:
@@ -273,6 +292,7 @@ class Hosted(ABC):
     ) -> tuple[Any, Question]:
         """What the SDK gives for `request`, and what was asked: once more where thoughts are to be left out."""
         while True:
+            corrections = self.corrections
             try:
                 asked = self._question(request, stream=stream, disowned=disowned)
             except (UnicodeEncodeError, TypeError) as error:
@@ -281,6 +301,8 @@ class Hosted(ABC):
             try:
                 return await self._post(asked, request, stream=stream), asked
             except self._sdk.APIStatusError as error:
+                if self._read_anew(str(error), corrections):
+                    continue
                 disowned = self._to_leave_out(str(error), asked)
                 if not disowned:
                     raise

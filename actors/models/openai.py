@@ -39,7 +39,8 @@ _WORDS = {
     "parallel_calls": "parallel_tool_calls",
 }
 # "'max_tokens' is not supported with this model": behind Azure or a gateway too, which may put its own name before.
-_REASONS = re.compile(r"(.*/)?(o[1-9]|gpt-[5-9])")
+_REASONS = re.compile(r"(.*/)?(o[1-9]|gpt-([5-9]|[1-9]\d))")
+_NEWER = re.compile(r"max_tokens.{0,80}not supported.{0,80}max_completion_tokens", re.DOTALL)
 _ABOUT_TOOLS = ("tool_choice", "parallel_tool_calls")  # refused in a request that offers no tools
 
 
@@ -52,6 +53,7 @@ def openai(
     cache: bool | None = None,
     retries: int | Retry = RETRIES,
     tool_parser: str | None = None,
+    like: str | None = None,
 ) -> "OpenAI":
     """A model of OpenAI, or of whoever speaks like it at `base_url` (such as "http://127.0.0.1:11434/v1").
 
@@ -59,7 +61,8 @@ def openai(
     no key. `settings` hold for each request. `cache`: whether a conversation names itself to the provider's cache of
     prompts; None leaves that to OpenAI itself, because its relatives may not know the word.
     `retries` is how often a failure that may pass is tried again, see `retrying`. `tool_parser` reads calls that the
-    model writes as text: "hermes", "mistral" or "json", see `parsed`.
+    model writes as text: "hermes", "mistral" or "json", see `parsed`. `like` is the
+    model whose rules hold, such as "gpt-5.1", where the name does not say it.
     Raises Misuse if the SDK or the key is missing, a setting can't be, or TOOLWIRE_NO_MODELS forbids real models.
     """
     return OpenAI(
@@ -70,6 +73,7 @@ def openai(
         cache=cache,
         retries=retries,
         tool_parser=tool_parser,
+        like=like,
     )
 
 
@@ -84,9 +88,13 @@ class OpenAI(Hosted):
         fields: Json = {_WORDS[word]: value for word, value in given.items() if word in _WORDS}
         if "max_tokens" in given:
             # Its newer models refuse the old word, wherever they are; and most relatives know no other.
-            newer = self.at_home or _REASONS.match(self.model)
+            newer = self.at_home or self.corrections or _REASONS.match(self.like)
             fields["max_completion_tokens" if newer else "max_tokens"] = given["max_tokens"]
         return {**fields, **given.get("extra", {})}
+
+    def corrects(self, words: str) -> bool:
+        """Whether they want the newer word for the most tokens: the name of a deployment may hide which model it is."""
+        return bool(_NEWER.search(words))
 
     def translation(self, own: Callable[[HistoryMessage], HistoryMessage]) -> Translation:
         """Each message is one of theirs."""

@@ -43,7 +43,8 @@ _ABOUT_TOOLS = ("tool_choice", "parallel_tool_calls")
 _ENCRYPTED = "reasoning.encrypted_content"
 # "Encrypted content is not supported with this model": those that do not reason. Nor do they take what others thought:
 # https://github.com/openai/openai-python/issues/2364
-_WITHOUT_REASONING = re.compile(r"(ft:)?(gpt-[34]|chatgpt-|gpt-5[\w.]*-chat)")
+_WITHOUT_REASONING = re.compile(r"(.*/)?(ft:)?(gpt-[34]|chatgpt-|gpt-\d[\w.]*-chat)")
+_NOT_SEALED = re.compile(r"Encrypted content is not supported", re.IGNORECASE)
 # What was thought elsewhere, or can't be read any more: https://github.com/openai/codex/issues/8119
 _UNREAD = re.compile(
     r"invalid_encrypted_content|encrypted.content.*could not be verified|Reasoning input items can only be provided",
@@ -59,12 +60,15 @@ def openai_responses(
     settings: Settings | None = None,
     cache: bool | None = None,
     retries: int | Retry = RETRIES,
+    like: str | None = None,
 ) -> "OpenAIResponses":
     """A model of OpenAI by its Responses, or of whoever speaks them at `base_url`. The rest is as with `openai`.
 
     OpenAI is asked to store nothing; what a model has thought goes back encrypted; `extra` can change that.
     """
-    return OpenAIResponses(model, base_url=base_url, api_key=api_key, settings=settings, cache=cache, retries=retries)
+    return OpenAIResponses(
+        model, base_url=base_url, api_key=api_key, settings=settings, cache=cache, retries=retries, like=like
+    )
 
 
 class OpenAIResponses(Hosted):
@@ -76,12 +80,21 @@ class OpenAIResponses(Hosted):
         """`settings` as fields of a request. Raises Misuse."""
         given = chosen(settings, {*_WORDS, "reasoning_effort"}, "OpenAI's Responses")
         fields: Json = {"store": False}
-        if not _WITHOUT_REASONING.match(self.model):
+        if self._reasons:
             fields["include"] = [_ENCRYPTED]
         fields |= {_WORDS[word]: value for word, value in given.items() if word in _WORDS}
         if "reasoning_effort" in given:
             fields["reasoning"] = {"effort": given["reasoning_effort"]}
         return {**fields, **given.get("extra", {})}
+
+    @property
+    def _reasons(self) -> bool:
+        """Whether it thinks, as far as its name says, and the provider."""
+        return not (self.corrections or _WITHOUT_REASONING.match(self.like))
+
+    def corrects(self, words: str) -> bool:
+        """Whether it does not think after all: the name of a deployment may hide which model it is."""
+        return bool(_NOT_SEALED.search(words))
 
     def translation(self, own: Callable[[HistoryMessage], HistoryMessage]) -> Translation:
         """Each message is one or more items of theirs."""
@@ -90,7 +103,7 @@ class OpenAIResponses(Hosted):
     def own(self, message: HistoryMessage) -> HistoryMessage:
         """`message` without what this model is not to get back."""
         own = super().own(message)
-        return _in_our_words(own) if _WITHOUT_REASONING.match(self.model) else own
+        return own if self._reasons else _in_our_words(own)
 
     def thoughtless(self, message: HistoryMessage) -> HistoryMessage:
         """`own` without what the model thought."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -134,9 +135,9 @@ def test_a_budget_leaves_room_for_words() -> None:
         (openai, {"temperature": float("nan")}, "it has to be a number"),
         (anthropic, {"stop": "\ud800"}, "it has to be a text, or a list of texts"),
         (
-            anthropic,
-            {"reasoning_effort": "high", "temperature": 1},
-            "no temperature and no top_p beside reasoning_effort",
+            partial(anthropic, like=OLD),
+            {"reasoning_effort": "high", "temperature": 0.5},
+            "no temperature but 1, and no top_p below 0.95, beside reasoning_effort",
         ),
     ],
 )
