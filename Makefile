@@ -16,6 +16,9 @@ PYTEST := $(PY) -m pytest -n $(WORKERS) --dist loadfile
 FOLDERS := protocol runtime actors
 PROGRAMS := $(wildcard tests benchmarks examples)
 
+# Where bytecode is not kept, each of the 200 programs that tests start compiles all of ours anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A strict editable install is a snapshot: a file added later is not seen. So one stamp is named after what the
 # dependencies follow from, the other after the list of files. `pwd`: a folder that was moved has stale paths.
 DEPENDENCIES := .venv/dependencies-$(shell (pwd; cat pyproject.toml) | cksum | tr -d ' ')
