@@ -1,5 +1,6 @@
 """What every test may ask for: both event loops, and one real NATS server for the whole run."""
 
+import gc
 import os
 import queue
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import sysconfig
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +23,33 @@ READY = 10.0
 settings.register_profile("developer", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("developer"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "developer")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect tests without looking for garbage, of which imports make none."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        kept()
+        gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """After each file nothing is garbage, so what it leaves without an owner is told there and not in a later one."""
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or nextitem.path != item.path:
+            kept()
+
+
+def kept() -> None:
+    """What is there now stays: 800,000 objects that a collection in the middle of a test need not walk again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", params=["asyncio", "trio"])
