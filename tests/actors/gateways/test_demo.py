@@ -5,9 +5,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from rich.console import Console, RenderableType
@@ -207,6 +207,7 @@ class Watching(Audience):
 
 @pytest.mark.slow
 @pytest.mark.anyio
+@pytest.mark.usefixtures("playing")  # they play beside it
 @pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)  # it lasts 9 s; with a server it plays on asyncio
 async def test_without_a_server_it_plays_in_memory_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolwire.runtime.bus.embedded.binary", no_server)
@@ -223,20 +224,47 @@ def no_server() -> str:
     raise Closed("no server here")
 
 
-def demo(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def begun(*arguments: str) -> "subprocess.Popen[str]":
     """The demo as a program, with no key and no settings."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("TOOLWIRE", "OPENAI"))}
-    command = [sys.executable, "-m", "toolwire", "demo", *arguments]
-    return subprocess.run(
-        command, env={**kept, "COLUMNS": "100"}, capture_output=True, text=True, timeout=TAKES, check=False
+    return subprocess.Popen(
+        [sys.executable, "-m", "toolwire", "demo", *arguments],
+        env={**kept, "COLUMNS": "100"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
+class Played(NamedTuple):
+    """How a demo ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+def played(program: "subprocess.Popen[str]") -> Played:
+    out, err = program.communicate(timeout=TAKES)
+    return Played(program.returncode, out, err)
+
+
 @pytest.fixture(scope="module")
-def measured() -> dict[str, Any]:
-    done = demo("--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    told: dict[str, Any] = json.loads(done.stdout)
+def playing() -> "Iterator[dict[str, subprocess.Popen[str]]]":
+    """Both ways to play it, at once: each takes 9 s, and waits through nearly all of them."""
+    with begun("--json") as measuring, begun("--memory") as plain:
+        try:
+            yield {"measuring": measuring, "plain": plain}
+        finally:
+            measuring.kill()
+            plain.kill()
+
+
+@pytest.fixture(scope="module")
+def measured(playing: "dict[str, subprocess.Popen[str]]") -> dict[str, Any]:
+    done = played(playing["measuring"])
+    assert (done.code, done.err) == (0, "")
+    told: dict[str, Any] = json.loads(done.out)
     return told
 
 
@@ -281,19 +309,20 @@ def test_the_turn_is_faster_than_both_loops(measured: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_is_plain_in_a_pipe() -> None:
-    done = demo("--memory")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "\x1b" not in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 100
+def test_the_demo_is_plain_in_a_pipe(playing: "dict[str, subprocess.Popen[str]]") -> None:
+    done = played(playing["plain"])
+    assert (done.code, done.err) == (0, "")
+    assert "\x1b" not in done.out
+    assert max(map(len, done.out.splitlines())) <= 100
     for word in ("in memory", "search_flights", "waits for", "plain gather", "one by one", "OPENAI_API_KEY"):
-        assert word in done.stdout
+        assert word in done.out
 
 
 def test_a_real_model_without_a_key_is_one_sentence() -> None:
-    done = demo("--model", "openai:gpt-5.1", "--memory")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "OPENAI_API_KEY" in done.stderr
+    with begun("--model", "openai:gpt-5.1", "--memory") as program:
+        done = played(program)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "OPENAI_API_KEY" in done.err
 
 
 @pytest.mark.anyio
