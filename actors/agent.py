@@ -87,7 +87,8 @@ class Agent(Struct, frozen=True):
 
     def _check(self, limits: Limits) -> None:
         if type(limits) is not dict and not isinstance(limits, Mapping):  # the first is six times as quick
-            raise Misuse(failed("invalid_call", f"{self._about}: limits are an object, not {limits!r:.100}"))
+            said = f"{self._about}: limits are a dict, such as {{'rounds': 5}}, not {limits!r:.100}"
+            raise Misuse(failed("invalid_call", said))
         for name, value in limits.items():
             if type(value) is not int or value < 0 or name not in LIMITS:  # else it is a limit, of whatever kind
                 check(f"{self._about}, limits", limits, LIMITS)

@@ -1,11 +1,13 @@
 """The conversations of one process, and the models that they talk to."""
 
 import math
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count
+from logging import INFO, WARNING, getLogger
 from typing import Any
 from weakref import WeakValueDictionary, finalize, ref
 
@@ -42,6 +44,10 @@ from .services import Services
 from .tool import Tool
 from .validator import be_ready
 
+log = getLogger("toolwire")
+GLOB = re.compile(r"[*?\[]")
+MISSED = 1_000
+"""Names that nobody serves of which the log is told."""
 LATELY = 64
 """Models and selectors given as objects that are kept although nobody converses with them at the moment."""
 
@@ -74,6 +80,7 @@ class Conversations:
         self._agents: dict[int, tuple[Agent, Tool[Any]]] = {}
         self._numbers = count(1)
         self._branching = self.branched  # one for all chats
+        self._missed: set[str] = set()
         self._preparing = anyio.Lock(fast_acquire=True)
         self.kept: list[Conversation] | None = None
         """Every conversation that was opened, where somebody wants to look at them later."""
@@ -308,9 +315,19 @@ class Conversations:
         for thing in tools:
             if isinstance(thing, str):
                 patterns.append(thing)
+                self._look_for(thing)
             else:
                 patterns += await self.services.names_of(self.as_tool(thing))
         return tuple(patterns) or ("",)
+
+    def _look_for(self, name: str) -> None:
+        """Tell the log, once, of a name that nobody serves so far: it may come later, or be misspelt."""
+        catalogue = self.services.catalogue
+        if name in catalogue or name in self._missed or GLOB.search(name) or len(self._missed) == MISSED:
+            return
+        self._missed.add(name)
+        level = WARNING if self.services.directory is None else INFO  # others on a bus may come up a moment later
+        log.log(level, "an agent may call what nobody serves so far: %s", catalogue.unknown(name).message)
 
     def as_tool(self, thing: Any) -> Any:
         """An agent as the tool that it can be, always the same one; anything else as it is."""

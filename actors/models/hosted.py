@@ -216,6 +216,8 @@ class Hosted(ABC):
         text, calls, usage, finish, opaque, model = answer
         if not finish:
             reason = "the provider's answer ended before the model had finished"
+            if not (text or calls or opaque):  # as a page looks that somebody else answers with
+                reason = f"the answer of {self._where} ended before a model had said anything. Check base_url"
             raise ToolwireError(wasted(Failure("model_failed", reason, retryable=True), usage, model or self.model))
         return ModelReply(text, calls, usage, finish, self.made(opaque), model)
 
@@ -236,7 +238,8 @@ class Hosted(ABC):
             reason = f"the connection to {self._where} failed: {error.__cause__ or error}"
             return Failure("model_failed", reason, retryable=True)
         if isinstance(error, _GARBAGE):
-            return failed("model_failed", f"what the provider said is no {self.wire.answer}: {error}")
+            reason = f"what the provider said is no {self.wire.answer}: {error}. Check base_url: {self._where}"
+            return failed("model_failed", reason)
         return failed("model_failed", str(error))
 
     def told(self, error: ToolwireError) -> Failure:

@@ -120,7 +120,9 @@ class Scripted:
         number = len(self.requests) + 1
         self.requests.append(request)
         if number > len(self._steps):
-            reason = f"the script has {len(self._steps)} steps and was asked for step {number}, {occasion(request)}"
+            steps = len(self._steps)
+            has = f"{steps} step{'s' * (steps != 1)}"
+            reason = f"the script has {has} and was asked for step {number}, {occasion(request)}"
             raise ToolwireError(failed("model_failed", reason))
         step = self._steps[number - 1]
         line = step(request) if callable(step) else step

@@ -136,6 +136,19 @@ async def test_what_is_said_to_one_that_is_closed_is_refused_in_a_sentence(
         assert len(chat.history()) == 2
 
 
+async def test_a_tool_that_an_agent_names_and_nobody_serves_is_told_to_the_log_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    agent = Agent("a", scripted(["a", "b"]), tools=["dubble", "double", "doub*", "doublé"])
+    async with Runtime() as runtime:
+        await runtime.serve(double)
+        for _ in range(2):
+            assert (await (await runtime.converse(agent)).say("Hi")).ended == "answered"
+    told = [record.getMessage() for record in caplog.records if record.name == "toolwire"]
+    about = "an agent may call what nobody serves so far: there is no tool"
+    assert told == [f"{about} {name!r}; did you mean 'double'?" for name in ("dubble", "doublé")]
+
+
 async def test_who_waits_to_be_heard_while_it_is_closed_is_told_so() -> None:
     go, failures = anyio.Event(), list[str]()
 

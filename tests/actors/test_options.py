@@ -70,7 +70,7 @@ AGENT: list[tuple[dict[str, Any], str]] = [
     ({"limits": {"confirm_withn": 3}}, "the agent 'a', limits: there is no 'confirm_withn'; do you mean"),
     ({"limits": {"seconds": "3"}}, "the agent 'a', limits: seconds must be 0 s or more, not '3'"),
     ({"limits": {"confirm_within": float("nan")}}, "the agent 'a', limits: confirm_within must be 0 s or more"),
-    ({"limits": 3}, "the agent 'a': limits are an object, not 3"),
+    ({"limits": 3}, "the agent 'a': limits are a dict, such as {'rounds': 5}, not 3"),
     ({"tools": "find_flight"}, "the agent 'a': tools must be a list"),
     ({"tools": f}, "the agent 'a': tools must be a list"),
     ({"settings": "x"}, "the agent 'a': settings must be a dict, such as {'temperature': 0.2}, not 'x'"),

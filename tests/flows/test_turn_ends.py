@@ -436,7 +436,7 @@ async def test_limits_may_depend_on_the_caller(memory: Any) -> None:
         wrong: Any
         for wrong, sentence in (
             (lambda _caller: {"round": 3}, "the agent 'a', limits: there is no 'round'; do you mean 'rounds'"),
-            (lambda _caller: 3, "limits are an object, not 3"),
+            (lambda _caller: 3, "limits are a dict, such as {'rounds': 5}, not 3"),
         ):
             with pytest.raises(Misuse, match=sentence):
                 await runtime.converse(Agent("a", scripted([]), limits=wrong))

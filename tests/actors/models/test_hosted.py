@@ -114,6 +114,7 @@ async def test_a_page_instead_of_an_answer(name: str, *, stream: bool) -> None:
     async with model_of(name, Raw(PAGE.encode(), "text/html")) as model:
         failure = await failure_of(model, stream=stream)
     assert failure.code == "model_failed"
+    assert "Check base_url" in failure.message
 
 
 async def test_an_answer_that_does_not_stream_though_it_was_asked_to(name: str) -> None:

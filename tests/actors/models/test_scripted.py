@@ -79,7 +79,7 @@ async def test_exceptions_are_raised() -> None:
 async def test_the_end_of_the_script_is_a_typed_failure() -> None:
     model = scripted(["only"])
     await model.complete(REQUEST)
-    with pytest.raises(ToolwireError, match="the script has 1 steps and was asked for step 2") as raised:
+    with pytest.raises(ToolwireError, match="the script has 1 step and was asked for step 2") as raised:
         await model.complete(REQUEST)
     assert raised.value.failure.code == "model_failed"
     with pytest.raises(ToolwireError, match="step 3"):
