@@ -203,6 +203,8 @@ def spoken(
     text: Words, blobs: Sequence[Blob], wanted: Output | None, choice: ToolChoice, *, events: bool = False
 ) -> Say:
     """What is said. Raises Misuse for what can't be."""
+    if type(text) is str and not blobs and wanted is None and choice == "auto":  # as most is
+        return Say(text, events)
     said = meant(text, blobs)
     schema = None if wanted is None else wanted.schema
     return Say(said.text, events, said.blobs, chosen(choice), schema, said.places)

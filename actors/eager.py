@@ -39,7 +39,7 @@ class Opening:
         self._adding: deque[AddCall] = deque()
         self._fed: anyio.Event | None = None
         self._ended: BatchEnded | Failure | None = None
-        self._tasks = Beside(context.system)
+        self._tasks = Beside(context.system, "calls of a response that is spoken")
         self._tasks.start(self._run, first)
 
     @property

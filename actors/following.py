@@ -84,7 +84,7 @@ class TurnStream:
         if self._detach:
             system.tasks.start_soon(self._run)
         else:
-            self._turn = Beside(system)
+            self._turn = Beside(system, "a turn that is followed")
             self._turn.start(self._run)
         return self
 

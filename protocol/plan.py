@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any, Final, Literal
 
+from .blank import Blank, is_plain
 from .course import Course
 from .draft import Check, Draft
 from .failures import Failure
 from .graph import Waits
-from .references import mentions
 from .resources import Resources, Touch
 from .tools import ToolCall, ToolResult, ToolSpec
 
@@ -48,7 +48,12 @@ class Plan:
     of calls that are not run again, None for the others.
     """
 
-    __slots__ = ("_course", "_eager", "_fresh", "_held", "_left", "_released", "_state", "calls", "open", "refused")
+    __slots__ = (
+        *("_blank", "_course", "_eager", "_first", "_fresh", "_held", "_left", "_released", "_state"),
+        *("calls", "open", "refused"),
+    )
+
+    calls: Sequence[ToolCall]
 
     def __init__(
         self,
@@ -63,12 +68,14 @@ class Plan:
         refuse: Mapping[int, Failure] = {},
         ended: Sequence[ToolResult[Any] | None] = (),
     ) -> None:
-        self.calls: Sequence[ToolCall] = (calls := tuple(calls))
+        self.calls = calls = tuple(calls)
         count = len(calls)
         self.open = False
         self.refused: dict[int, Failure] = {}
         self._eager = True
         self._course: Course | None = None
+        self._blank: Blank | None = None
+        self._first: ToolResult[Any] | None = None  # how a call ended of which nothing was drafted
         self._fresh = list(range(count - 1, -1, -1))
         self._released: list[int] = []
         self._held: set[int] = set()
@@ -76,7 +83,7 @@ class Plan:
         self._state = bytearray(count)
         known = {name: specs(name) for name in {call.name for call in calls}}
         over = limit is not None and count > limit
-        if over or refuse or ended or not _plain(calls, known, references=references):
+        if over or refuse or ended or not is_plain(calls, known, references=references):
             draft = Draft(
                 known.__getitem__, references=references, ids=ids, limit=limit, resources=resources, check=check
             )
@@ -103,11 +110,11 @@ class Plan:
         call, so ids mean nothing here; in all else it is the plan that those calls would have had together.
         """
         plan = cls((), specs)
-        draft = Draft(specs, references=references, limit=limit, resources=resources, check=check)
-        plan.calls, plan.refused = draft.calls, draft.refused
+        calls: list[ToolCall] = []
+        plan.calls = calls
         plan.open = True
         plan._eager = eager == "all"
-        plan._course = Course(draft, grows=True)
+        plan._blank = Blank(calls, specs, references, limit, resources, check)
         return plan
 
     @property
@@ -147,9 +154,18 @@ class Plan:
 
     def add(self, call: ToolCall, refuse: Failure | None = None) -> int:
         """Add the next call of an open plan; its index. `refuse`: why it is not made. Raises ValueError if closed."""
-        course = self._course
-        if course is None or not self.open:
+        blank = self._blank
+        if blank is None or not self.open:
             raise ValueError("the plan is closed: no call can be added")
+        course = self._course
+        if course is None:
+            if refuse is None and blank.alone(call, eager=self._eager):
+                self._left = 1
+                self._state.append(0)
+                self._fresh.append(0)
+                return 0
+            course = self._course = blank.course(self._first)
+            self.refused = course.draft.refused
         n = course.draft.add(call, refuse)
         spec = course.draft.spec(call.name)
         self._left += 1
@@ -161,9 +177,10 @@ class Plan:
 
     def close(self) -> None:
         """No call comes after this: those that were kept back may start. Nothing happens to a closed plan."""
-        if self.open and self._course is not None:
+        if self.open:
             self.open = False
-            self._release(self._course.close())
+            if self._course is not None:
+                self._release(self._course.close())
 
     def take(self) -> int | None:
         """The first ready call in the order of the response. None if there is none."""
@@ -206,6 +223,8 @@ class Plan:
         self._left -= 1
         if self._course is not None:
             self._release(self._course.end(n, result))
+        else:
+            self._first = result
 
     def hold(self, n: int) -> None:
         """Let a call that was taken wait for a person. Raises ValueError if it is not running."""
@@ -261,18 +280,3 @@ class Plan:
 
 _NOBODY: Final = Waits()
 _NOTHING: Final = Touch()
-
-
-def _plain(calls: Sequence[ToolCall], specs: Mapping[str, ToolSpec | None], *, references: bool) -> bool:
-    """Whether no call can wait, be refused, or be rewritten: then there is nothing to draft."""
-    ids = {call.id for call in calls}
-    if len(ids) != len(calls) or "" in ids:
-        return False
-    for spec in specs.values():
-        if spec is not None and spec.ordered:
-            return False
-    for call in calls:
-        text = call.arguments
-        if call.after or not isinstance(text, str) or (references and mentions(text)):
-            return False
-    return True

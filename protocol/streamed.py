@@ -66,7 +66,7 @@ class StreamedTurn(Turn):
         """Nothing of what was spoken was handed over after all: the end of the response decides alone."""
         if self.phase == Phase.SPEAKING:
             self.phase = Phase.COMPLETING
-            self.repeated.forget(self._spoken().calls)
+            self._take_back(self._spoken().calls)
             self.speaking = None
 
     def close(
@@ -94,7 +94,7 @@ class StreamedTurn(Turn):
         offer = self.offer
         self.phase = Phase.SPEAKING
         (first, *others), speaking.held = speaking.held, []
-        repeated = self.repeated.count(first)
+        repeated = self._too_often(first)
         speaking.take(first, repeated=repeated)
         opened = OpenBatch(
             speaking.name,
@@ -110,8 +110,22 @@ class StreamedTurn(Turn):
 
     def _add(self, speaking: Speaking, call: ToolCall) -> AddCall:
         """Add a call to the batch that is open."""
-        repeated = self.repeated.count(call)
+        repeated = self._too_often(call)
         return AddCall(speaking.name, speaking.take(call, repeated=repeated), call, repeated)
+
+    def _too_often(self, call: ToolCall) -> bool:
+        """Count a call; whether it is made too often."""
+        if self._repeats is None and len(self._made) < self.offer.same_call:  # so few that none can be
+            self._made += (call,)
+            return False
+        return self.repeated.count(call)
+
+    def _take_back(self, calls: list[ToolCall]) -> None:
+        """`calls`, those counted last, are not made."""
+        if self._repeats is None:
+            self._made = self._made[: len(self._made) - len(calls)]
+        else:
+            self._repeats.forget(calls)
 
     def _complete(self) -> Complete:
         self.speaking = None
@@ -126,11 +140,13 @@ class StreamedTurn(Turn):
             return self._keep(heard.text, changed)
         self._take_down(heard)
         self.phase = Phase.CALLING
-        over = self._over(heard)
+        offer, over = self.offer, None
+        if offer.metered or self.rounds >= offer.rounds or self.called >= offer.calls:  # else no limit has a say
+            over = self._over(heard)
         self.called += len(heard.calls)
         if over is None:
-            late = self.repeated.among(heard.calls[len(speaking.calls) :])  # the others are counted already
-            speaking.leave(heard.calls, speaking.positions(late))
+            late = heard.calls[len(speaking.calls) :]  # the others are counted already
+            speaking.leave(heard.calls, speaking.positions([n for n, call in enumerate(late) if self._too_often(call)]))
             return CloseBatch(speaking.name, len(heard.calls))
         ended, failure = over
         speaking.last = (ended, heard.text, failure)

@@ -17,12 +17,16 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class Beside:
-    """The tasks of one owner. If one raises, the others are cancelled, and whoever waits for them is told."""
+    """The tasks of one owner, by whose `name` they go in lists of tasks.
 
-    __slots__ = ("_error", "_over", "_running", "_started", "_system")
+    If one raises, the others are cancelled, and whoever waits for them is told.
+    """
 
-    def __init__(self, system: Surroundings) -> None:
+    __slots__ = ("_error", "_name", "_over", "_running", "_started", "_system")
+
+    def __init__(self, system: Surroundings, name: str) -> None:
         self._system = system
+        self._name = name
         self._started = 0
         self._running: dict[int, anyio.TaskHandle[None]] = {}
         self._error: BaseException | None = None
@@ -31,7 +35,8 @@ class Beside:
     def start(self, function: Callable[[*Arguments], Coroutine[Any, Any, None]], *arguments: *Arguments) -> None:
         """Start a task. Only while the system is open."""
         self._started = number = self._started + 1
-        self._running[number] = self._system.tasks.create_task(self._run(number, function, arguments))
+        work = self._run(number, function, arguments)
+        self._running[number] = self._system.tasks.create_task(work, name=self._name)
 
     def cancel(self) -> None:
         """Cancel what runs."""

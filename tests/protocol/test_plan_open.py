@@ -70,8 +70,9 @@ def test_calls_added_one_by_one_make_the_plan_that_they_make_together(
     calls: list[ToolCall], limit: int, repeated: set[int], data: st.DataObject
 ) -> None:
     refuse = {n: REPEATED for n in repeated if n < len(calls)}
-    whole = Plan(calls, SPECS.get, references=True, limit=limit, refuse=refuse)
-    grown = Plan.opened(SPECS.get, references=True, limit=limit, eager="all")
+    references = data.draw(st.booleans(), "references")
+    whole = Plan(calls, SPECS.get, references=references, limit=limit, refuse=refuse)
+    grown = Plan.opened(SPECS.get, references=references, limit=limit, eager="all")
     for n, each in enumerate(calls):
         assert grown.add(each, refuse.get(n)) == n
     if data.draw(st.booleans(), "close early"):
@@ -95,8 +96,9 @@ def test_calls_added_one_by_one_make_the_plan_that_they_make_together(
 
 @given(responses(), st.sampled_from(["read_only", "all"]), st.data())
 def test_calls_may_run_while_others_are_still_added(calls: list[ToolCall], eager: str, data: st.DataObject) -> None:
-    whole = Plan(calls, SPECS.get, references=True)
-    grown = Plan.opened(SPECS.get, references=True, eager="all" if eager == "all" else "read_only")
+    references = data.draw(st.booleans(), "references")
+    whole = Plan(calls, SPECS.get, references=references)
+    grown = Plan.opened(SPECS.get, references=references, eager="all" if eager == "all" else "read_only")
     todo = list(calls)
     running: list[int] = []
     outcome: dict[int, bool] = {}
@@ -125,6 +127,30 @@ def test_calls_may_run_while_others_are_still_added(calls: list[ToolCall], eager
     assert outcome.keys() == set(range(len(calls)))
     assert grown.graph() == whole.graph()
     assert grown.refused == whole.refused
+
+
+@pytest.mark.parametrize("ends", ["before", "after"])
+def test_what_has_to_stay_behind_the_first_call_waits_for_its_end_alone(ends: str) -> None:
+    plan = Plan.opened(SPECS.get, eager="all")
+    plan.add(call(0))
+    assert taken(plan) == [0]
+    if ends == "before":
+        end(plan, 0, ok=False)
+    plan.add(call(1, "alone"))
+    if ends == "after":
+        assert taken(plan) == []
+        end(plan, 0)
+    assert taken(plan) == [1]
+    assert plan.waits(1) == Waits((), (0,))
+
+
+def test_a_tool_is_for_a_plan_what_it_was_when_its_first_call_came() -> None:
+    specs = dict(SPECS)
+    plan = Plan.opened(specs.get, eager="all")
+    plan.add(call(0))
+    specs["plain"] = ToolSpec("plain", exclusive=True)
+    plan.add(call(1))
+    assert taken(plan) == [0, 1]
 
 
 def test_what_is_not_eligible_is_kept_back_with_whatever_keeps_behind_it() -> None:

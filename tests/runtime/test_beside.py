@@ -44,7 +44,7 @@ class Work:
 
 
 async def test_they_are_waited_for(system: ActorSystem) -> None:
-    tasks, work = Beside(system), Work()
+    tasks, work = Beside(system, "tests"), Work()
     tasks.start(work.do, "a")
     tasks.start(work.do, "b")
     await anyio.wait_all_tasks_blocked()
@@ -57,13 +57,13 @@ async def test_they_are_waited_for(system: ActorSystem) -> None:
 async def test_where_there_is_none_nothing_is_waited_for(system: ActorSystem) -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await Beside(system).wait()
-        await Beside(system).leave()
+        await Beside(system, "tests").wait()
+        await Beside(system, "tests").leave()
     assert not scope.cancelled_caught
 
 
 async def test_leaving_cancels_them_and_waits(system: ActorSystem) -> None:
-    tasks, work = Beside(system), Work()
+    tasks, work = Beside(system, "tests"), Work()
     tasks.start(work.do, "a")
     tasks.start(work.do, "b")
     await anyio.wait_all_tasks_blocked()
@@ -73,14 +73,14 @@ async def test_leaving_cancels_them_and_waits(system: ActorSystem) -> None:
 
 
 async def test_one_that_has_not_begun_is_cancelled_where_it_first_waits(system: ActorSystem) -> None:
-    tasks, work = Beside(system), Work()
+    tasks, work = Beside(system, "tests"), Work()
     tasks.start(work.do, "a")
     await tasks.leave()
     assert work.ended == ["a cancelled"]
 
 
 async def test_what_one_raises_cancels_the_others_and_is_raised_as_it_is(system: ActorSystem) -> None:
-    tasks, work, others = Beside(system), Work(), Work()
+    tasks, work, others = Beside(system, "tests"), Work(), Work()
     tasks.start(work.fail)
     tasks.start(others.do, "b")
     await anyio.wait_all_tasks_blocked()
@@ -92,7 +92,7 @@ async def test_what_one_raises_cancels_the_others_and_is_raised_as_it_is(system:
 
 
 async def test_who_leaves_is_told_too(system: ActorSystem) -> None:
-    tasks, work = Beside(system), Work()
+    tasks, work = Beside(system, "tests"), Work()
     tasks.start(work.fail)
     work.done.set()
     await anyio.wait_all_tasks_blocked()
@@ -101,7 +101,7 @@ async def test_who_leaves_is_told_too(system: ActorSystem) -> None:
 
 
 async def test_who_is_cancelled_while_waiting_may_leave_and_they_are_waited_for(system: ActorSystem) -> None:
-    tasks, work = Beside(system), Work()
+    tasks, work = Beside(system, "tests"), Work()
     tasks.start(work.do, "a")
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -115,7 +115,7 @@ async def test_who_is_cancelled_while_waiting_may_leave_and_they_are_waited_for(
 
 
 async def test_it_goes_on_after_an_end(system: ActorSystem) -> None:
-    tasks, work = Beside(system), Work()
+    tasks, work = Beside(system, "tests"), Work()
     work.done.set()
     for name in ("a", "b"):
         tasks.start(work.do, name)
@@ -127,7 +127,7 @@ async def test_they_end_with_the_system() -> None:
     work = Work()
     with anyio.fail_after(5):
         async with ActorSystem(MemoryBus()) as system:
-            tasks = Beside(system)
+            tasks = Beside(system, "tests")
             tasks.start(work.do, "a")
             await anyio.wait_all_tasks_blocked()
         assert work.ended == ["a cancelled"]
@@ -136,7 +136,7 @@ async def test_they_end_with_the_system() -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_native_cancellation_while_leaving_is_raised_when_all_have_ended(system: ActorSystem) -> None:
-    tasks, ended, held = Beside(system), [], anyio.Event()
+    tasks, ended, held = Beside(system, "tests"), [], anyio.Event()
 
     async def slow() -> None:
         try:
