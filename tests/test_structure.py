@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -89,8 +90,14 @@ def name(path: Path, root: Path) -> str:
     return "." + ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path, root: Path) -> Iterator[Import]:
+@cache  # each rule reads every file, and one reads a file for each import of it; nothing changes a tree after that
+def imports(path: Path, root: Path) -> tuple[Import, ...]:
     """Every import of a file. `from .bus import contract` means the file bus/contract.py where there is one."""
+    return tuple(found(path, root))
+
+
+def found(path: Path, root: Path) -> Iterator[Import]:
+    """The same, as they stand."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     late = {
         id(inner)
