@@ -427,6 +427,7 @@ def test_what_is_wrong_inside_is_found_at_its_place(schema: Any, value: Any, key
     inside = Checker(schema).check(value)
     assume(inside)
     outside = Checker({"properties": {key: schema}}).check({key: value})
+    assume(not any("too much in it" in p.expected for p in (*inside, *outside)))  # then the place is a rough one
     assert {p.pointer for p in outside} == {pointer([key]) + p.pointer for p in inside}
 
 
