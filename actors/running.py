@@ -98,8 +98,10 @@ class Running:
         return command
 
     def _select(self, command: SelectTools) -> Command:
-        """`command`, unless it is known what would be answered."""
+        """`command`, unless it is known what would be answered. A memory has its say once that was asked."""
         self.seen = self._catalogue.version
+        if self._memory is not None:
+            return command
         selected = self._asks.selected(command.patterns, self.seen)
         return command if selected is None else self.turn.step(selected)
 
