@@ -10,6 +10,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
+from strict.judge import FORMATS, objection_to
 from toolwire import (
     Agent,
     AssistantMessage,
@@ -22,6 +23,7 @@ from toolwire import (
     Runtime,
     SystemMessage,
     ToolCall,
+    ToolMessage,
     ToolwireError,
     UserMessage,
     scripted,
@@ -56,6 +58,23 @@ async def test_another_agent_goes_on_from_its_next_turn_with_what_was_said() -> 
         assert (await chat.say("back")).text == "late"
     assert list(second.requests[0].messages) == [SystemMessage("Speak French."), *chat.history()[1:4]]
     assert list(first.requests[1].messages) == [SystemMessage("Speak English."), *chat.history()[1:6]]
+
+
+async def test_another_provider_is_told_no_id_of_a_call_twice() -> None:
+    def calling() -> Any:
+        return scripted([ToolCall("call_0", "double", {"n": 2}), "4"])
+
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=calling(), id="c", tools=[double])
+        await chat.say("two?")
+        await runtime.converse(model=calling(), id="c", tools=[double])
+        await chat.say("again?")
+        last = scripted(["eight"])
+        await runtime.converse(model=last, id="c", tools=[double])
+        assert (await chat.say("and four?")).text == "eight"
+        told = list(last.requests[0].messages)
+    assert [objection_to(name, told) for name in FORMATS] == ["", "", ""]
+    assert [message.content for message in told if isinstance(message, ToolMessage)] == ["4", "4"]
 
 
 async def test_a_turn_that_runs_ends_with_the_agent_it_began_with() -> None:
