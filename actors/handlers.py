@@ -25,6 +25,9 @@ class Handlers:
     def __init__(self, handlers: Mapping[Key, Handler] | None = None) -> None:
         self.by_type: dict[type[BaseException], Handler] = {}
         self.by_code: dict[str, Handler] = {}
+        if not isinstance(handlers, Mapping | None):
+            said = f"on_error is a dict of handlers by exception type or failure code, not {handlers!r:.100}"
+            raise Misuse(failed("invalid_call", said))
         for key, handler in (handlers or {}).items():
             self.on(key, handler)
 
@@ -33,6 +36,9 @@ class Handlers:
 
     def on(self, key: Key, handler: Handler) -> None:
         """Call `handler` for `key`: an exception type, or one of the codes of `Failure`. Raises Misuse otherwise."""
+        if not takes_two(handler):
+            said = f"a handler is a function of the error and the call's context, which {handler!r:.100} is not"
+            raise Misuse(failed("invalid_call", said))
         if isinstance(key, str):
             if key not in CODES:
                 known = ", ".join(sorted(CODES))
@@ -52,6 +58,19 @@ class Handlers:
     def for_failure(self, failure: Failure) -> Handler | None:
         """The handler for a failure."""
         return self.by_code.get(failure.code)
+
+
+def takes_two(handler: object) -> bool:
+    """Whether `handler` can be called with two values, as far as that is seen."""
+    if not callable(handler):
+        return False
+    try:
+        inspect.signature(handler).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # written in C, some say nothing of their parameters
+        return True
+    return True
 
 
 async def handled(handler: Handler, about: object, context: Context) -> Any:

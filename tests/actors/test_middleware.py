@@ -125,6 +125,24 @@ async def test_what_is_no_key_is_refused() -> None:
             runtime.on_error(7, lambda *_: None)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("handler", [lambda error: error, lambda: None, "sorry", lambda a, b, c: (a, b, c)])
+async def test_a_handler_that_could_not_be_called_is_refused_where_it_is_given(handler: Any) -> None:
+    with pytest.raises(Misuse, match="a handler is a function of the error and the call's context"):
+        tool(on_error={ValueError: handler})(int_of)
+    async with Runtime() as runtime:
+        with pytest.raises(Misuse, match="a handler is a function of the error"):
+            runtime.on_error("failed", handler)
+
+
+async def test_handlers_of_a_tool_are_a_dict() -> None:
+    with pytest.raises(Misuse, match="on_error is a dict of handlers by exception type or failure code, not <function"):
+        tool(on_error=int_of)(int_of)  # type: ignore[call-overload]  # the mistake
+
+
+def int_of(text: str) -> int:
+    return int(text)
+
+
 async def test_a_handler_by_exception_type_decides_where_the_tool_runs() -> None:
     class Busy(ConnectionError):
         pass

@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except UnusedCliTokensError as error:
         spare = " ".join(error.unused_tokens or ())
-        return complained(f"nobody knows what to do with: {spare}; see toolwire --help", Exit.ASKED_WRONGLY)
+        meant = f" (tools are given as --tools {spare})" if ":" in spare and " " not in spare else ""
+        return complained(f"nobody knows what to do with: {spare}{meant}; see toolwire --help", Exit.ASKED_WRONGLY)
     except CycloptsError as error:
         sentence = " ".join(str(error).split()).rstrip(".")
         return complained(f"{sentence}; see toolwire --help", Exit.ASKED_WRONGLY)
