@@ -6,6 +6,7 @@ It is bounded, and holds JSON that is encoded already: a request copies it.
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from threading import Lock
 from typing import Any, NamedTuple
 
 from msgspec import Raw
@@ -156,9 +157,14 @@ class Prefixes:
         self._limits = limit, most
         self._size = 0
         self._prefixes: OrderedDict[str, Prefix] = OrderedDict()
+        self._lock = Lock()  # a model may be asked in several event loops, each in a thread of its own
 
     def told(self, conversation: str, messages: Sequence[HistoryMessage]) -> Told:
         """`messages` in the provider's words."""
+        with self._lock:
+            return self._told(conversation, messages)
+
+    def _told(self, conversation: str, messages: Sequence[HistoryMessage]) -> Told:
         prefix = self._prefixes.get(conversation)
         if prefix is None or not prefix.begins(messages):
             self._size -= prefix.size if prefix else 0

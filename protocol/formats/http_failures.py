@@ -7,6 +7,7 @@ answers of vLLM and llama.cpp.
 import math
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
@@ -52,12 +53,19 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             seconds = float(headers.get(name, "")) * unit
         except ValueError:
             continue
-        return max(seconds, 0.0) if math.isfinite(seconds) else None
+        if math.isfinite(seconds):
+            return max(seconds, 0.0)
     try:
-        until, now = (parsedate_to_datetime(headers[name]) for name in ("retry-after", "date"))
+        until, now = (_instant(headers[name]) for name in ("retry-after", "date"))
         return max((until - now).total_seconds(), 0.0)
     except (KeyError, ValueError, TypeError):
         return None
+
+
+def _instant(date: str) -> datetime:
+    """An instant by RFC 9110 §5.6.7: in GMT, also where the oldest of its forms does not say so. Raises ValueError."""
+    instant = parsedate_to_datetime(date)
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def _words(said: object) -> str:

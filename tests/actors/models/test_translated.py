@@ -1,7 +1,9 @@
 """Only what is new is translated, and the prefix says what the formats say."""
 
 import json
+import sys
 from collections.abc import Sequence
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -117,6 +119,31 @@ messages_ = st.lists(
     ),
     max_size=12,
 )
+
+
+def test_threads_that_ask_one_model_count_its_bytes_right() -> None:
+    """They did not: a count that only grows leaves no conversation its prefix in the end."""
+    prefixes, wrong = Prefixes(Translation(lambda message: [message.text]), limit=8), list[BaseException]()
+
+    def ask(who: int) -> None:
+        try:
+            for n in range(600):
+                texts(prefixes.told(f"{who}-{n % 5}", History([UserMessage("a" * n)])))
+        except BaseException as error:  # noqa: BLE001 - it is looked at below
+            wrong.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [Thread(target=ask, args=(who,)) for who in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not wrong
+    assert prefixes._size == sum(prefix.size for prefix in prefixes._prefixes.values())
 
 
 @pytest.mark.parametrize("make", [openai, openai_responses, anthropic], ids=lambda make: make.__name__)

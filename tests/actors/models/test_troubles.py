@@ -190,7 +190,7 @@ IN_STREAM: dict[str, dict[str, tuple[str, str, bool]]] = {
 async def test_an_error_in_the_midst_of_a_stream(wire: str, upto: int) -> None:
     async with speaking(wire) as (model, provider):
         for kind, code, retryable in IN_STREAM[wire].values():
-            tail = provider.wire.error_event(kind, "it says why")
+            tail = provider.wire.error_event(kind, "it says why, and the key: sk-secret")
             provider.answers.append(Delivery(LONG, upto=upto, tail=tail))
             failure = await failure_of(model, "streamed")
             assert (failure.code, failure.retryable) == (code, retryable)

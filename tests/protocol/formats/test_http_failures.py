@@ -22,7 +22,11 @@ DATES = {"retry-after": "Fri, 06 Nov 2026 08:49:37 GMT", "date": "Fri, 06 Nov 20
         (DATES, 30.0),
         ({**DATES, "date": DATES["retry-after"], "retry-after": DATES["date"]}, 0.0),
         ({"retry-after": DATES["retry-after"]}, None),
-        ({**DATES, "date": "Fri, 06 Nov 2026 08:49:07 -0000"}, None),
+        ({**DATES, "date": "Fri, 06 Nov 2026 08:49:07 -0000"}, 30.0),
+        ({**DATES, "retry-after": "Fri Nov  6 08:49:37 2026"}, 30.0),
+        ({**DATES, "retry-after": "Friday, 06-Nov-26 08:49:37 GMT"}, 30.0),
+        ({**DATES, "retry-after": "Fri, 06 Nov 99999 08:49:37 GMT"}, None),
+        ({"retry-after": "2", "retry-after-ms": "nan"}, 2.0),
     ],
 )
 def test_seconds_to_wait(headers: dict[str, str], seconds: float | None) -> None:
