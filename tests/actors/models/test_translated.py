@@ -123,7 +123,7 @@ messages_ = st.lists(
 
 def test_threads_that_ask_one_model_count_its_bytes_right() -> None:
     """They did not: a count that only grows leaves no conversation its prefix in the end."""
-    prefixes, wrong = Prefixes(Translation(lambda message: [message.text]), limit=8), list[BaseException]()
+    prefixes, wrong = Prefixes(Translation(lambda message: [str(message)]), limit=8), list[BaseException]()
 
     def ask(who: int) -> None:
         try:
