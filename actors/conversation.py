@@ -279,13 +279,12 @@ class Conversation(Actor):
                         return await running.run(command, eager)
                 return await running.run(command)
             except BaseException:
-                running.close()
+                turn.close()
                 raise
             finally:
                 running.end()
                 self._running = None
         if scope.cancelled_caught:
-            running.tell()
             if running.interrupted:
                 return turn.end("interrupted", failure=INTERRUPTED)
             return turn.end("time", failure=running.late())

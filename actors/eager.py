@@ -12,11 +12,10 @@ from typing import Any, Self
 
 import anyio
 
-from ..protocol.events import CallFinished, CallSpoken, CallStarted, Event
+from ..protocol.events import CallSpoken, Event
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import AddCall, BatchEnded, CloseBatch, Complete, OpenBatch
 from ..protocol.streamed import StreamedTurn
-from ..protocol.tools import ToolResult
 from ..runtime.beside import Beside
 from ..runtime.context import Context, Door
 
@@ -32,7 +31,6 @@ class Opening:
     def __init__(self, first: OpenBatch, executor: str | Door, context: Context, hear: Hear) -> None:
         self.begun = False
         self.withdrawn = False
-        self.running: dict[str, str] = {}
         self._executor = executor
         self._context = context
         self._hear = hear
@@ -41,11 +39,6 @@ class Opening:
         self._ended: BatchEnded | Failure | None = None
         self._tasks = Beside(context.system, "calls of a response that is spoken")
         self._tasks.start(self._run, first)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every call has come to its end, or waits for a person."""
-        return isinstance(self._ended, BatchEnded)
 
     def add(self, command: AddCall) -> None:
         """Add a call, as soon as those before it are."""
@@ -78,7 +71,7 @@ class Opening:
         if self._adding:
             self._feed_on()
         try:
-            self._ended = await self._context.ask(self._executor, first, hear=self._heard)
+            self._ended = await self._context.ask(self._executor, first, hear=self._hear)
         except ToolwireError as error:
             self._ended = error.failure
 
@@ -106,13 +99,6 @@ class Opening:
                 self._ended = error.failure
                 self._tasks.cancel()
 
-    def _heard(self, event: Event) -> None:
-        if type(event) is CallStarted:
-            self.running[event.id] = event.name
-        elif type(event) is CallFinished:
-            self.running.pop(event.result.id, None)
-        self._hear(event)
-
 
 class EagerCalls:
     """Hands over the calls of one turn as they are spoken, inside `async with`."""
@@ -130,14 +116,8 @@ class EagerCalls:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        opening = self._opening
-        if opening is None:
-            return
-        try:
-            await opening.leave()
-        finally:
-            if not opening.complete:
-                self._tell_of(opening)
+        if self._opening is not None:
+            await self._opening.leave()
 
     async def ask(self, address: str | Door, command: Any, *, hear: Any) -> Any:
         """As `Context.ask`; but calls are handed over while the model is asked, and their batch is then closed.
@@ -181,9 +161,3 @@ class EagerCalls:
             opening.withdrawn = True
             self._opening = None
             self._turn.withdraw()
-
-    def _tell_of(self, opening: Opening) -> None:
-        """Tell the end of calls that were told as started, and were then cancelled with their response."""
-        for id_, name in opening.running.items():
-            failure = failed("cancelled", "the response that this call belongs to was broken off", "maybe", by="model")
-            self._hear(CallFinished(ToolResult(id_, name, failure=failure)))

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from ..protocol.events import (
     CallFinished,
     CallProgress,
+    CallStarted,
     Event,
     ReasoningDelta,
     Reply,
@@ -24,6 +25,7 @@ from ..protocol.failures import Failure, Misuse, ToolwireError, failed
 from ..protocol.messages import Say
 from ..protocol.output import Output
 from ..protocol.standins import written
+from ..protocol.tools import ToolResult
 from ..runtime.beside import Beside
 from ..runtime.border import is_ours, log
 from ..runtime.context import Context, Door
@@ -37,6 +39,8 @@ PIECE = 64 * 1024
 
 NEAR = 128
 """How far back from the newest event a place to merge is looked for: about as many calls may report at once."""
+
+DROPPED = failed("cancelled", "the response that this call belongs to was broken off", "maybe", by="model")
 
 
 class TurnStream:
@@ -70,7 +74,8 @@ class TurnStream:
         self._told_end = False
         self._error: ToolwireError | None = None
         self._number = 0
-        self._finished: set[str] = set()
+        self._running: dict[str, str] = {}  # names of the calls that were told as started, by their ids
+        self._finished: dict[str, int] = {}  # how often a call of that id has ended: one may come in each response
         self._turn: Beside | None = None
 
     async def __aenter__(self) -> Self:
@@ -150,18 +155,31 @@ class TurnStream:
             log.debug("[%s]", failure.message)
 
     def _mend(self, reply: Reply) -> None:
-        """Tell how calls ended of which that was lost: a bus may lose events while its connection is down or full."""
-        if reply.ended != "paused":  # then some have not ended
-            for result in reply.calls:
-                if result.id not in self._finished:
-                    self._hear(CallFinished(result, self._number + 1))
+        """Tell how calls ended of which nobody was told so.
+
+        They were open when the turn was broken off, or their response was dropped; or it was lost: a bus may lose
+        events while its connection is down or full.
+        """
+        if reply.ended == "paused":  # then some have not ended
+            return
+        told = self._finished.copy()
+        for result in reply.calls:
+            if told.get(result.id):
+                told[result.id] -= 1
+            else:
+                self._hear(CallFinished(result, self._number + 1))
+        for id_, name in list(self._running.items()):
+            self._hear(CallFinished(ToolResult(id_, name, failure=DROPPED), self._number + 1))
 
     def _hear(self, event: Event) -> None:
         self._number = event.number
         if self._left:
             return
-        if type(event) is CallFinished:
-            self._finished.add(event.result.id)
+        if type(event) is CallStarted:
+            self._running[event.id] = event.name
+        elif type(event) is CallFinished:
+            self._running.pop(event.result.id, None)
+            self._finished[event.result.id] = self._finished.get(event.result.id, 0) + 1
         if len(self._waiting) >= BACKLOG and self._merged(event):
             return
         self._waiting.append(event)

@@ -1,16 +1,13 @@
 """A turn while it runs: whom it asks, how much time it has, what it waits for, and who wants it to end."""
 
-from collections.abc import Callable
 from typing import Any
 
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ..protocol.cues import CHANGED, WAITED, Phase, Wait
-from ..protocol.events import CallFinished, Event
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.messages import Complete, SelectTools, SendAll, ToolsSelected, TurnEnded
-from ..protocol.tools import ToolResult
 from ..protocol.turn import Command, Heard, Turn
 from ..runtime.context import Context
 from ..runtime.deadline import NEVER
@@ -34,8 +31,8 @@ class Running:
     """
 
     __slots__ = (
-        *("_answered", "_asks", "_catalogue", "_context", "_memory", "_outer", "_over", "_own", "_untold"),
-        *("hear", "interrupted", "scope", "seen", "turn"),
+        *("_answered", "_asks", "_catalogue", "_context", "_memory", "_outer", "_over", "_own"),
+        *("interrupted", "scope", "seen", "turn"),
     )
 
     def __init__(
@@ -51,7 +48,6 @@ class Running:
         self._asks = asks
         self._catalogue = catalogue
         self._memory = memory
-        self.hear: Callable[[Event], None] | None = None  # of whoever follows the turn
         self._context = context
         self._answered: anyio.Event | None = None
         self._over: anyio.Event | None = None  # where somebody waits for that
@@ -68,7 +64,7 @@ class Running:
     async def run(self, command: Command, eager: EagerCalls | None = None) -> TurnEnded:
         """Say what the turn's table commands, and tell it what was answered, until it is over."""
         turn, context, asks, memory = self.turn, self._context, self._asks, self._memory
-        hear = self.hear = Numbered(context, turn, eager).hear if turn.events else None
+        hear = Numbered(context, turn, eager).hear if turn.events else None
         ask: Any = context.ask if eager is None else eager.ask
         if memory is not None:
             ask = memory.asking(ask, turn, context, asks[Complete])
@@ -145,19 +141,6 @@ class Running:
         self._context.system.alarms.unset(self.scope, self._context.deadline)
         if self._over is not None:
             self._over.set()
-
-    def close(self) -> None:
-        """The turn is broken off: its open calls get results."""
-        turn = self.turn
-        told, before = turn.response.told, len(turn.results)
-        turn.close()
-        self._untold: list[ToolResult[Any]] = [result for result in turn.results[before:] if result.id not in told]
-
-    def tell(self) -> None:
-        """Tell whoever follows the turn how the calls have ended that were open when it was broken off."""
-        if self.hear is not None:
-            for result in self._untold:
-                self.hear(CallFinished(result))
 
     def interrupt(self) -> None:
         """End the turn, unless its time has run out already. Whatever runs is cancelled, and waited for."""

@@ -40,11 +40,6 @@ class Response:
                 self._told = {}
             self._told[result.id] = result
 
-    @property
-    def told(self) -> frozenset[str]:
-        """The ids of the calls of which somebody was told how they have ended."""
-        return frozenset(self._told or ())
-
     def put_aside(self, offer: Offer, results: Sequence[ToolResult[Any]]) -> None:
         """Let it stand in the history with what its calls wait for."""
         if self.message is None:

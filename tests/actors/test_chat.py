@@ -19,6 +19,7 @@ from toolwire import (
     ReasoningDelta,
     Runtime,
     TextDelta,
+    ToolCall,
     ToolwireError,
     TurnFinished,
     TurnStream,
@@ -269,6 +270,39 @@ async def test_ends_of_calls_that_were_lost_on_the_way_are_told_at_the_end() -> 
     assert isinstance(events[-1], TurnFinished)
     numbers = [event.number for event in events]
     assert numbers == sorted(set(numbers))
+
+
+async def test_an_id_that_a_model_uses_in_each_response_ends_once_for_each() -> None:
+    @tool
+    async def wait(x: int) -> int:
+        if x == 2:
+            await anyio.sleep_forever()
+        return x
+
+    async with Runtime() as runtime:
+        await runtime.serve(wait)
+        calls = [ToolCall("same", "wait", {"x": x}) for x in (1, 2)]
+        chat = await runtime.converse(model=scripted(calls))
+        started, ends = 0, []
+        async with chat.stream("go") as stream, anyio.create_task_group() as others:
+            async for event in stream:
+                if isinstance(event, CallFinished):
+                    ends.append(event.result.ok)
+                elif isinstance(event, CallStarted):
+                    started += 1
+                    if started > 1:
+                        others.start_soon(chat.interrupt)
+    assert ends == [True, False]
+
+
+async def test_an_entered_stream_of_a_closed_runtime_is_refused() -> None:
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=scripted(["hi"]))
+        streams = [chat.stream("hi"), chat.stream("hi", detach=True)]
+    for stream in streams:
+        with pytest.raises(ToolwireError, match="the runtime is not open"):
+            async with stream:
+                pass
 
 
 async def test_say_in_a_closed_runtime() -> None:

@@ -154,7 +154,7 @@ async def test_a_model_that_fails_at_once_has_begun_nothing() -> None:
     assert made.asked == []
 
 
-async def test_leaving_cancels_what_was_begun_and_tells_so() -> None:
+async def test_leaving_cancels_what_was_begun() -> None:
     async with scene() as made:
 
         async def model() -> Completed:
@@ -164,9 +164,7 @@ async def test_leaving_cancels_what_was_begun_and_tells_so() -> None:
 
         assert isinstance(await made.ask(model), TurnEnded)
     assert made.left == ["c.1.1"]
-    last = made.heard[-1]
-    assert isinstance(last, CallFinished)
-    assert (last.result.id, last.result.failure and last.result.failure.code) == ("c0", "cancelled")
+    assert [type(event) for event in made.heard] == [CallStarted]  # who follows the turn tells its end
 
 
 @pytest.mark.parametrize("refuse", [OpenBatch, AddCall, CloseBatch])
