@@ -1,13 +1,16 @@
 """Whatever is done with a conversation, one thing after the other: its history stays one that the providers take.
 
 Random sequences: turns said and followed, left, cancelled and interrupted at any moment; a person's word; rewinding,
-branching, clearing; going on from an export; models that break off, limits that are met, workers that are lost. `make
-test` tries 200 on each loop, `make chaos` as many as TOOLWIRE_EXAMPLES says.
+branching, clearing; going on from an export, in our words or a provider's, and with another provider; memories that
+leave out and sum up; models that break off, refuse, are cut off, or can't read so much; limits that are met, workers
+that are lost. `make test` tries 200 on each loop, `make chaos` as many as TOOLWIRE_EXAMPLES says.
 """
 
+import json
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import count
 from typing import Any, NamedTuple
 
 import anyio
@@ -15,7 +18,9 @@ import pytest
 from anyio.lowlevel import checkpoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from strict.anthropic import bound
 from strict.judge import FORMATS, objection_to
 from toolwire import (
     CallFinished,
@@ -23,22 +28,29 @@ from toolwire import (
     Chat,
     Context,
     History,
+    ModelReply,
     ModelRequest,
     Reply,
     Runtime,
+    Summarize,
+    SystemMessage,
     ToolCall,
     ToolError,
     ToolMessage,
     ToolResult,
     ToolwireError,
+    Trim,
     TurnFinished,
+    Usage,
     UserMessage,
     tool,
 )
+from toolwire.actors.models.contract import ModelEvent
 from toolwire.protocol.events import Event
 from toolwire.protocol.failures import failed
 from toolwire.protocol.history import HistoryMessage
 from toolwire.runtime.testing import after, running
+from toolwire.testing import assert_valid
 from voices import Line, Voice
 
 pytestmark = pytest.mark.chaos
@@ -46,6 +58,8 @@ pytestmark = pytest.mark.chaos
 EXAMPLES = int(os.environ.get("TOOLWIRE_EXAMPLES", "200"))
 PATIENCE = 20.0
 """Seconds after which something hangs. What is done takes milliseconds."""
+
+HUGE = 10**9
 
 LIMITS: Any = {"rounds": 3, "calls": 12, "confirm_within": 0.0}
 
@@ -94,6 +108,68 @@ async def losing(
     return result
 
 
+class Finish(NamedTuple):
+    """How an answer ends, "" for as it would; what the model can read at most, in tokens."""
+
+    finish: str
+    window: int
+
+
+class Reader(Voice):
+    """A voice that counts what it reads, and refuses to read more than it can. `binds`: as the newest models do."""
+
+    def __init__(self, provider: str, talk: "Talk") -> None:
+        super().__init__(provider, talk.line, reasons=talk.kind == "reasoning", branches=True)
+        self.talk = talk
+        self._numbers = count(FORMATS.index(provider) * 1_000 + 1)  # as adapters give no id that was there
+
+    def read(self, request: ModelRequest) -> Callable[[ModelEvent], ModelEvent]:
+        """Refuse `request`, or say what becomes of the answer to it."""
+        body = self.body(request)
+        tokens = len(json.dumps({word: said for word, said in body.items() if word != "tools"})) // 4
+        finish, window = self.talk.finish()
+        if tokens > window and not request.conversation.endswith(".memory"):
+            raise ToolwireError(failed("context_too_long", f"{tokens} are more than {window}"))
+        if self.provider == "anthropic" and self.talk.binds and isinstance(request.messages[-1], UserMessage):
+            # Within a turn that a memory has cut, the newest thoughts have to stay, whatever they are bound to.
+            self.refusals += bound(body, self.before(request.conversation))
+
+        def ended(event: ModelEvent) -> ModelEvent:
+            if not isinstance(event, ModelReply):
+                return event
+            return replace(event, usage=Usage(tokens, 5), finish=finish or event.finish)
+
+        return ended
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        """Answer in one piece."""
+        ended = self.read(request)
+        reply = ended(await super().complete(request))
+        assert isinstance(reply, ModelReply)
+        return reply
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncIterator[Any]:
+        """The same, event by event."""
+        ended = self.read(request)
+        async with super().stream(request) as events:
+            yield Mapped(events, ended)
+
+
+class Mapped:
+    """The events of an answer, each as it becomes."""
+
+    def __init__(self, events: AsyncIterator[ModelEvent], become: Callable[[ModelEvent], ModelEvent]) -> None:
+        self._events = events
+        self._become = become
+
+    def __aiter__(self) -> "Mapped":
+        return self
+
+    async def __anext__(self) -> ModelEvent:
+        return self._become(await anext(self._events))
+
+
 class Step(NamedTuple):
     """What is done, and a number that says when, how much, or where."""
 
@@ -126,7 +202,7 @@ steps = st.lists(
         st.sampled_from(
             [
                 *("say", "stream", "leave", "cancel", "interrupt", "interrupt_said", "detach", "crowd"),
-                *("approve", "deny", "rewind", "undo", "branch", "clear", "export"),
+                *("approve", "deny", "rewind", "undo", "branch", "clear", "export", "words", "hand"),
             ]
         ),
         st.integers(1, 40),
@@ -134,20 +210,36 @@ steps = st.lists(
     min_size=1,
     max_size=7,
 )
+finishes = st.lists(
+    st.builds(Finish, st.sampled_from(["", "", "", "", "length", "refused", "filtered"]), st.just(HUGE))
+    | st.builds(Finish, st.just(""), st.integers(60, 600)),
+    max_size=4,
+)
+bounds: dict[str, Any] = {"tokens": st.integers(1, 600), "keep": st.sampled_from([0.01, 0.5, 0.9])}
+memories = st.one_of(st.none(), st.builds(Trim, **bounds), st.builds(Summarize, **bounds))
 
 
 class Talk:
     """One conversation, and what its model says next."""
 
-    def __init__(
-        self, runtime: Runtime, provider: str, kind: str, eager: str, said: Sequence[Line], when_busy: str
-    ) -> None:
+    def __init__(self, runtime: Runtime, told: "Told") -> None:
         self.runtime = runtime
-        self.lines = said
+        self.lines = told.said
+        self.finishes = told.finishes
+        self.kind = told.kind
         self.spoken = 0
-        self.voice = Voice(provider, self.line, reasons=kind == "reasoning", branches=True)
-        self.options: dict[str, Any] = {"references": True, "eager": eager, "limits": LIMITS, "system": "Be short."}
-        self.options["when_busy"] = when_busy
+        self.finished = 0
+        self.binds = True
+        self.voices = {provider: Reader(provider, self) for provider in FORMATS}
+        self.voice = self.voices[told.provider]
+        self.options: dict[str, Any] = {
+            "references": True,
+            "eager": told.eager,
+            "limits": LIMITS,
+            "memory": told.memory,
+        }
+        self.options |= {"when_busy": told.when_busy, "system": "Be short."}
+        self.names = count(1)
         self.chat: Chat
         self.told: list[Event] = []
 
@@ -157,8 +249,22 @@ class Talk:
         self.spoken += 1
         return line if line.text or line.calls else line._replace(text="Hm.")
 
+    def finish(self) -> Finish:
+        """How the next answer ends: they come round too."""
+        self.finished += 1
+        return self.finishes[self.finished % len(self.finishes)] if self.finishes else Finish("", HUGE)
+
     async def open(self, history: Sequence[HistoryMessage] = ()) -> None:
-        self.chat = await self.runtime.converse(model=self.voice, history=history, **self.options)
+        name = f"talk-{next(self.names)}"
+        self.chat = await self.runtime.converse(model=self.voice, history=history, id=name, **self.options)
+
+    async def hand(self, number: int) -> None:
+        """The next turn is another provider's, with another system message, or none."""
+        self.binds = False
+        self.voice = self.voices[FORMATS[number % len(FORMATS)]]
+        self.options["system"] = ("Be short.", "Be long.", "")[number // 3 % 3]
+        same = await self.runtime.converse(model=self.voice, id=self.chat.id, **self.options)
+        assert same is self.chat
 
     async def follow(self, until: int | None = None, *, interrupts: bool = False, detach: bool = False) -> Reply | None:
         """A followed turn, left or interrupted after so many events."""
@@ -230,16 +336,26 @@ class Talk:
                 if any(isinstance(message, UserMessage) for message in history):
                     await self.chat.rewind()
             case "branch":
-                self.chat = await self.chat.branch()
+                self.chat = await self.chat.branch(id=f"talk-{next(self.names)}")
             case "clear":
                 await self.chat.clear()
             case "export":
                 await self.open(History.from_json(history.to_json()))
+            case "words":
+                self.binds = False
+                name = FORMATS[step.n % len(FORMATS)]
+                await self.open(getattr(History, f"from_{name}")(getattr(history, f"to_{name}")()))
+            case "hand":
+                await self.hand(step.n)
+
+    def said(self) -> list[HistoryMessage]:
+        """The history, without what the system says: that changes with the agent."""
+        return [message for message in self.chat.history() if not isinstance(message, SystemMessage)]
 
     async def do(self, step: Step) -> None:
         """One step, and what holds after it."""
         self.told.clear()
-        before, pending = list(self.chat.history()), bool(self.chat.pending)
+        before, pending = self.said(), bool(self.chat.pending)
         reply: Reply | None = None
         match step.what:
             case "say":
@@ -267,17 +383,24 @@ class Talk:
                 await self.cut(step)
                 self.valid()
                 return
-        after_ = list(self.chat.history())
+        after_ = self.said()
         kept = turn_begins(before) if pending else len(before)
         assert after_[:kept] == before[:kept]
         self.valid()
         self.agree(reply, after_[turn_begins(after_) :])
 
     def valid(self) -> None:
-        """The provider takes the history."""
-        history = self.chat.history()
-        assert not objection_to(self.voice.provider, history, self.voice.before(self.chat.id))
-        assert self.voice.refusals == []
+        """Each provider takes the history, and what would be told of it now."""
+        assert_valid(self.chat)
+        history, told = self.chat.history(), self.chat.told()
+        for provider, voice in self.voices.items():
+            before = voice.before(self.chat.id)
+            assert not objection_to(provider, [*told, UserMessage("Next.")], before)
+            if self.options["memory"] is not None:
+                assert not objection_to(provider, [*history, UserMessage("Next.")], before)
+            # Thoughts may be lost in another's words, and then the user speaks before the model goes on.
+            assert not self.binds or not objection_to(provider, history, before)
+            assert voice.refusals == []
 
     def agree(self, reply: Reply | None, turn: Sequence[HistoryMessage]) -> None:
         """Events, reply and history tell the same of the calls of the last turn."""
@@ -297,38 +420,50 @@ def turn_begins(history: Sequence[HistoryMessage]) -> int:
     return max((n for n, message in enumerate(history) if isinstance(message, UserMessage)), default=0)
 
 
-async def through(
-    provider: str, kind: str, eager: str, said: Sequence[Line], done: Sequence[Step], when_busy: str
-) -> None:
+class Told(NamedTuple):
+    """Who speaks, and how."""
+
+    provider: str
+    kind: str
+    eager: str
+    said: Sequence[Line]
+    finishes: Sequence[Finish]
+    when_busy: str
+    memory: Trim | Summarize | None
+
+
+async def through(told: Told, done: Sequence[Step]) -> None:
     """One conversation through all steps; then it still answers, and nothing is left."""
     before = running()
     with anyio.fail_after(PATIENCE):
         async with Runtime() as runtime:
             runtime.use(losing)
             await runtime.serve(look, slow, write, fails, lost, pay)
-            talk = Talk(runtime, provider, kind, eager, said, when_busy)
+            talk = Talk(runtime, told)
             await talk.open()
             for step in done:
                 await talk.do(step)
-            talk.lines = [Line("Here.")]
-            assert (await talk.chat.say("Are you there?")).text == "Here."
-            for other in FORMATS:
-                assert other == provider or not objection_to(other, talk.chat.history(), [])
+            talk.lines, talk.finishes = [Line("Here.")], []
+            reply = await talk.chat.say("Are you there?")
             talk.valid()
+            assert (reply.text, reply.failure) == ("Here.", None)
     assert running() <= before
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    provider=st.sampled_from(FORMATS),
-    kind=st.sampled_from(["reasoning", "reasoning", "plain"]),
-    eager=st.sampled_from(["all", "all", "read_only", "off"]),
-    said=lines,
+    told=st.builds(
+        Told,
+        provider=st.sampled_from(FORMATS),
+        kind=st.sampled_from(["reasoning", "reasoning", "plain"]),
+        eager=st.sampled_from(["all", "all", "read_only", "off"]),
+        said=lines,
+        finishes=finishes,
+        when_busy=st.sampled_from(["queue", "queue", "refuse", "interrupt"]),
+        memory=memories,
+    ),
     done=steps,
-    when_busy=st.sampled_from(["queue", "queue", "refuse", "interrupt"]),
 )
-def test_any_conversation_is_taken_at_every_step(
-    backend: str, provider: str, kind: str, eager: str, said: list[Line], done: list[Step], when_busy: str
-) -> None:
-    anyio.run(through, provider, kind, eager, said, done, when_busy, backend=backend)
+def test_any_conversation_is_taken_at_every_step(backend: str, told: Told, done: list[Step]) -> None:
+    anyio.run(through, told, done, backend=backend)
