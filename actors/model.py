@@ -89,7 +89,7 @@ class ModelActor(Actor):
     async def receive(self, message: Complete | Remember, context: Context) -> Completed | SendAll | Remembered:
         """Answer what the model said, or what is missing to ask it. What the model raises becomes a failure here."""
         history = self.memory.extended(message.conversation, message.known, message.newer)
-        if isinstance(message, Remember):
+        if not isinstance(message, Complete):
             return Remembered(0 if history is None else len(history))
         tools = self.memory.offer(message.tools, message.specs)
         if history is None or tools is None:

