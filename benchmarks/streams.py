@@ -1,15 +1,20 @@
 """A turn that is followed while it runs, whose one call starts while the model still speaks: W1s, beside W1."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Self
 
-from toolwire import ModelRequest, Runtime, TurnFinished, scripted, spoken, tool
-from toolwire.actors.models.scripted import Line, Speaking
+from anyio.lowlevel import checkpoint
+
+from toolwire import ModelRequest, Runtime, TextDelta, TurnFinished, tool
+from toolwire.actors.models.contract import ModelEvent
+from toolwire.protocol.events import CallSpoken
 from toolwire.protocol.offer import Eager
 
 from . import floors
 from .measure import TOOLWIRE, Bench, Gate, side
-from .turns import FUNCTIONS, ours
-from .work import ARGUMENTS, PROMPT, Loop, Work, timed
+from .turns import FUNCTIONS, Script, ours
+from .work import PROMPT, Loop, Work, timed
 
 WORK = Work("W1s", 2000)
 NAMES = [WORK.name]
@@ -18,15 +23,47 @@ LIMITS: dict[Loop, float] = {"asyncio": 8.3, "trio": 13.3}
 """250 µs and 400 µs where the floor of five actors takes 30."""
 
 
-def answer(request: ModelRequest) -> Line | Speaking:
-    """The call, after which the model goes on speaking for one turn of the loop; then the result as text."""
-    last: Any = request.messages[-1]
-    return spoken(("add_0", ARGUMENTS)) if len(request.messages) == 1 else last.content
+class Speaker(Script):
+    """The model of W1, which speaks its calls, and then goes on speaking for one turn of the loop."""
+
+    def stream(self, request: ModelRequest) -> AbstractAsyncContextManager["Speech"]:
+        """Its answer, piece by piece."""
+        return Speech(self, request)
+
+
+class Speech:
+    """One answer. As in W1 it takes next to nothing: one of `scripted` takes 30 µs a turn."""
+
+    def __init__(self, model: Speaker, request: ModelRequest) -> None:
+        self._model = model
+        self._request = request
+        self._calls = False
+        self._events: Iterator[ModelEvent]
+
+    async def __aenter__(self) -> Self:
+        reply = await self._model.complete(self._request)
+        self._calls = bool(reply.calls)
+        said = [CallSpoken(call, n) for n, call in enumerate(reply.calls)] if self._calls else [TextDelta(reply.text)]
+        self._events = iter([*said, reply])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ModelEvent:
+        if self._calls:  # before the call, and after it
+            await checkpoint()
+        for event in self._events:
+            return event
+        raise StopAsyncIteration
 
 
 async def streamed(work: Work, loop: Loop, eager: Eager) -> float:
     """Microseconds for a streamed turn, each in a fresh conversation."""
-    model = scripted([answer] * (4 * work.turns))
+    model = Speaker(work)
     async with Runtime("memory://") as runtime:
         await runtime.serve(tool(name="add_0", read_only=True)(FUNCTIONS[loop, work.suspends]))
 
@@ -35,8 +72,9 @@ async def streamed(work: Work, loop: Loop, eager: Eager) -> float:
             async with chat.stream(PROMPT) as events:
                 async for event in events:
                     if isinstance(event, TurnFinished):
-                        return event.reply.text
-            raise AssertionError("a turn ends")
+                        text = event.reply.text
+            await chat.close()  # as in W1
+            return text
 
         return await timed(turn, work, loop)
 
