@@ -69,6 +69,7 @@ async def opened(inner: Inner) -> ThreadLink:
 
 async def test_all_that_was_put_out_is_sent_in_order_before_it_closes() -> None:
     inner = Inner()
+    before = set(threading.enumerate())
     link = await opened(inner)
     for number in range(1000):
         if number % 2:
@@ -80,7 +81,7 @@ async def test_all_that_was_put_out_is_sent_in_order_before_it_closes() -> None:
     assert inner.sent[0] == ("a", b"0", "r")
     assert inner.closed
     assert inner.threads == {"toolwire-nats"}
-    assert not any(thread.name == "toolwire-nats" for thread in threading.enumerate())
+    assert not any(thread.name == "toolwire-nats" for thread in set(threading.enumerate()) - before)
 
 
 async def test_what_is_heard_is_heard_here_in_order_and_before_the_end_of_the_subscription() -> None:
@@ -132,8 +133,10 @@ async def test_a_burst_wakes_each_side_once(monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(500):
         link.post("a", b"")
     await all_there.wait()
-    assert wakings["out"] <= 20, "the thread may run beside the burst, and then it is woken more than once"
-    assert wakings["in"] <= 20
+    # The thread may run beside the burst, and then it is woken more than once: where others use the processor too,
+    # 40 times were seen. Without the rule that a side which is awake is not woken it would be 500.
+    assert wakings["out"] <= 100
+    assert wakings["in"] <= 100
     await link.close()
 
 
