@@ -68,7 +68,7 @@ async def streamed(work: Work, loop: Loop, eager: Eager) -> float:
         await runtime.serve(tool(name="add_0", read_only=True)(FUNCTIONS[loop, work.suspends]))
 
         async def turn() -> str:
-            chat = await runtime.converse(model=model, eager=eager)
+            chat, text = await runtime.converse(model=model, eager=eager), ""
             async with chat.stream(PROMPT) as events:
                 async for event in events:
                     if isinstance(event, TurnFinished):
