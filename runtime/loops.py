@@ -62,7 +62,7 @@ class AsyncioLoop(Loop):
     __slots__ = ("_scope", "_slots")
 
     def __init__(self, native: object) -> None:
-        super().__init__(native, asyncio.get_running_loop)
+        super().__init__(native, _in_asyncio)
         self._scope = type(anyio.CancelScope())
         self._slots: dict[float, dict[anyio.CancelScope, float]] = {}
 
@@ -114,7 +114,7 @@ class TrioLoop(Loop):
 
     def __init__(self, native: object) -> None:
         self._trio: Any = sys.modules["trio"]  # whoever runs on it has imported it
-        super().__init__(native, self._trio.lowlevel.current_trio_token)
+        super().__init__(native, _in_trio)
 
     def runs(self) -> bool:
         """Whether it is not over."""
@@ -141,6 +141,20 @@ class TrioLoop(Loop):
 
     def forget(self, scope: "Scope", deadline: float) -> None:
         """The scope is left now, and its deadline with it."""
+
+
+# Whose task runs decides: where trio is the guest of asyncio, both have a loop that runs in this thread.
+def _in_asyncio() -> object:
+    """The loop of asyncio whose task this is. Raises RuntimeError where none runs."""
+    task = asyncio.current_task()
+    return None if task is None else task.get_loop()
+
+
+def _in_trio() -> object:
+    """The token of the run of trio whose task this is. Raises RuntimeError where that is none of trio's."""
+    lowlevel: Any = sys.modules["trio.lowlevel"]
+    lowlevel.current_task()
+    return lowlevel.current_trio_token()
 
 
 _loops: "WeakKeyDictionary[object, Loop]" = WeakKeyDictionary()

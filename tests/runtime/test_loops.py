@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import math
+from collections.abc import Callable
 from threading import Thread
 from typing import Any
 from weakref import ref
@@ -13,7 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from toolwire.runtime.alarms import SLOT
-from toolwire.runtime.loops import AsyncioLoop, Loop, here
+from toolwire.runtime.loops import AsyncioLoop, Loop, TrioLoop, here
 from toolwire.runtime.testing import interruptions
 from toolwire.runtime.virtual_time import virtual_time
 
@@ -76,6 +77,39 @@ def test_a_loop_that_stands_still_is_not_over_and_is_not_kept() -> None:
     gc.collect()
     assert kept() is None
     assert loop.over()
+
+
+@pytest.mark.parametrize("first", ["host", "guest"])
+def test_a_guest_and_its_host_have_each_their_own(first: str) -> None:
+    """Both run in one thread at once: whichever was asked for last, a task gets the loop whose task it is."""
+
+    async def guest(seen: list[Loop], told: Callable[[], object]) -> None:
+        for _ in range(3):
+            seen.append(here())
+            told()
+            await trio.lowlevel.checkpoint()
+
+    async def host() -> tuple[list[Loop], list[Loop]]:
+        asked = here() if first == "host" else None
+        loop = asyncio.get_running_loop()
+        mine, theirs, done, told = list[Loop](), list[Loop](), loop.create_future(), asyncio.Event()
+        trio.lowlevel.start_guest_run(
+            guest,
+            theirs,
+            told.set,
+            run_sync_soon_threadsafe=loop.call_soon_threadsafe,
+            done_callback=done.set_result,
+            host_uses_signal_set_wakeup_fd=True,
+        )
+        await told.wait()
+        mine.append(here())
+        (await done).unwrap()
+        return [*mine, here(), *([asked] if asked else [])], theirs
+
+    mine, theirs = asyncio.run(host())
+    assert len(theirs) == 3
+    assert {type(loop) for loop in mine} == {AsyncioLoop}
+    assert {type(loop) for loop in theirs} == {TrioLoop}
 
 
 @pytest.mark.parametrize("seconds", [0.1, SLOT, 3 * SLOT, 30.0])
