@@ -27,11 +27,13 @@ Stream = Callable[[ModelRequest], AbstractAsyncContextManager[AsyncIterator[Mode
 
 
 def failure_from(error: BaseException) -> Failure:
-    """What a model raised, as a failure. What cancels this task, and what ends the program, is raised again.
+    """What a model raised, as a failure. What cancels this task, and what ends it or the program, is raised again.
 
     One exception in a group, as a model that works with a task group raises it, stands for itself.
     """
-    if not isinstance(error, ToolwireError) and (is_ours(error) or ends_program(error)):
+    if not isinstance(error, ToolwireError) and (
+        isinstance(error, GeneratorExit) or is_ours(error) or ends_program(error)
+    ):
         raise error
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]

@@ -1,7 +1,7 @@
 """The next model is asked where the one before can't serve: which failures those are, and what time is left for it."""
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -221,6 +221,24 @@ async def test_each_is_closed_once_whatever_another_says_to_it() -> None:
 async def test_it_shows_itself() -> None:
     shown = "<Fallback <Scripted [steps: 0 | spoken: 0]>, then <Scripted [steps: 1 | spoken: 0]>>"
     assert repr(Fallback([scripted([]), scripted(["a"])])) == shown
+
+
+def test_a_request_that_is_given_up_with_its_loop_asks_nobody_more() -> None:
+    """A coroutine that is closed must not wait again: its event loop, and who would carry it on, are gone."""
+
+    class Suspended:
+        def __await__(self) -> Generator[None, None, ModelReply]:
+            yield
+            raise AssertionError
+
+        async def complete(self, request: ModelRequest) -> ModelReply:
+            return await self
+
+    second = Plain(ModelReply())
+    asked = Fallback([Suspended(), second]).complete(REQUEST)
+    asked.send(None)
+    asked.close()
+    assert second.seconds == []
 
 
 @pytest.mark.parametrize("within", [None, 50.0])
