@@ -85,22 +85,14 @@ class Limited(Standing):
         self.limiter.leave(spent - taken)
 
     def failed(self, error: BaseException, taken: int) -> None:
-        """It has failed, or was cancelled: then nobody knows what it took, and what was thought stands."""
-        spent = taken
-        try:
-            usage = usage_in(failure_from(error))
-        except BaseException as other:
-            if other is not error:
-                raise
-        else:
-            spent = usage.input_tokens + usage.output_tokens
-        self.limiter.leave(spent - taken)
+        """It has failed, or was cancelled."""
+        self.limiter.leave(spent_by(error, taken) - taken)
 
 
 class LimitedStream:
     """The events of an answer that has its place at a limiter, inside `async with`."""
 
-    __slots__ = ("_limited", "_next", "_reply", "_request", "_stream", "_taken")
+    __slots__ = ("_limited", "_next", "_reply", "_request", "_spent", "_stream", "_taken")
 
     def __init__(self, limited: Limited, request: ModelRequest) -> None:
         self._limited = limited
@@ -110,7 +102,7 @@ class LimitedStream:
     async def __aenter__(self) -> AsyncIterator[ModelEvent]:
         limited, request = self._limited, self._request
         counts = limited.counts
-        taken = self._taken = 0 if counts is None else counts.estimate(request)
+        taken = self._taken = self._spent = 0 if counts is None else counts.estimate(request)
         asked = request if limited.limiter.admit(taken) else await limited.wait(request, taken)
         try:
             self._stream = limited.hear(asked)
@@ -133,16 +125,20 @@ class LimitedStream:
                 self._limited.limiter.leave(0)
             elif self._reply is not None:
                 self._limited.answered(self._request, self._reply, self._taken)
-            elif error is not None:
-                self._limited.failed(error, self._taken)
-            else:
-                self._limited.limiter.leave(0)  # it was left before its end
+            else:  # what was thought stands where it was left before its end, for whatever reason of the listener's
+                self._limited.limiter.leave(self._spent - self._taken)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ModelEvent:
-        event = await self._next()
+        try:
+            event = await self._next()
+        except StopAsyncIteration:
+            raise
+        except BaseException as error:
+            self._spent = spent_by(error, self._taken)
+            raise
         if type(event) is ModelReply:
             self._reply = event
         return event
@@ -178,6 +174,17 @@ class Counts:
             known.move_to_end(conversation)
         elif len(known) > self._limit:
             known.popitem(last=False)
+
+
+def spent_by(error: BaseException, taken: int) -> int:
+    """The tokens of an answer that failed; those that were taken where it was cancelled, as nobody knows then."""
+    try:
+        usage = usage_in(failure_from(error))
+    except BaseException as other:
+        if other is not error:
+            raise
+        return taken
+    return usage.input_tokens + usage.output_tokens
 
 
 def size(message: HistoryMessage) -> int:

@@ -357,6 +357,23 @@ async def test_a_stream_that_is_left_gives_its_place_back() -> None:
     assert model.limiter.running == 0
 
 
+def test_a_listener_that_fails_gives_no_tokens_back() -> None:
+    """The model was asked, and has begun to answer: that it took nothing is only known of its own failures."""
+
+    async def main() -> None:
+        request = ModelRequest([UserMessage("x" * 4_000)])
+        model = limited(scripted(["a b c", "so"]), tokens="1000/m")
+        with suppress(ConnectionError):
+            async with model.stream(request) as events:
+                await anext(events)
+                raise ConnectionError
+        began = trio.current_time()
+        await heard(model, request)
+        assert trio.current_time() - began == pytest.approx(60.0, abs=0.1)
+
+    timeless(main)
+
+
 async def test_it_is_as_what_is_inside() -> None:
     inner = Sized()
     model = limited(inner, concurrent=1)
