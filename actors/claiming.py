@@ -12,7 +12,7 @@ from ..protocol.failures import ToolwireError, failed
 from ..protocol.messages import Claim, Greet
 from ..runtime.border import log
 from ..runtime.bus.contract import BusError, Stop
-from ..runtime.context import Context
+from ..runtime.context import Context, cut_off
 from ..runtime.system import ActorSystem
 
 GREETING = 1.0
@@ -60,6 +60,8 @@ class Claiming:
             try:
                 await self._outside().ask(self._system.address("conversation", self._name), Greet())
             except ToolwireError as error:
+                if cut_off(error.failure):
+                    raise
                 return error.failure.code != "unreachable"
             return True
         raise self._unsaid()

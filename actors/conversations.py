@@ -188,6 +188,7 @@ class Conversations:
 
     async def branched(self, conversation: Conversation, at: int | None, identity: str | None) -> Chat:
         """One that has heard the first `at` messages of another. Raises Misuse where these can't stand alone."""
+        self.system.must_be_here()
         history = conversation.history
         kept = history[: length_kept(history, len(history) if at is None else at)]
         if identity is not None and identity in self._chats:
@@ -221,7 +222,9 @@ class Conversations:
         """Put a named conversation where others find it. Raises Misuse if another process was first."""
         if (before := self._closed.get(name)) is not None:
             conversation.turns = before.turns  # its last may still run, and has its number
-        ref = await self.system.spawn(conversation, self.system.address("conversation", name))
+        own = "" if claim is None or "conversation" in self.system.local else self.services.instance
+        addresses = {self.system.address("conversation", name, instance) for instance in ("", own)}
+        ref = await self.system.spawn(conversation, *sorted(addresses))
         if claim is not None:
             held = False
             try:
@@ -234,6 +237,8 @@ class Conversations:
                 raise elsewhere(name)
 
         async def close() -> None:
+            if self.system.open:
+                self.system.must_be_here()
             model: str | Door | None = None
             if self._chats.get(name) is chat:
                 del self._chats[name], self._conversations[name]
@@ -244,9 +249,9 @@ class Conversations:
                 with suppress(ToolwireError):  # whoever can't be told now forgets it in time
                     await self._outside().ask(model, Remember(name, 0, ()))
 
-        chat = self._chats[name] = Chat(
-            name, self.system.door("conversation", name), self._outside, conversation, self._branching, close
-        )
+        # Others who claim the name are heard at it too, until they have learnt that it is not theirs.
+        door = self.system.door("conversation", name, own)
+        chat = self._chats[name] = Chat(name, door, self._outside, conversation, self._branching, close)
         self._conversations[name] = conversation
         return chat
 

@@ -29,10 +29,12 @@ from toolwire import (
     scripted,
     tool,
 )
-from toolwire.actors.claiming import GREETING
+from toolwire.actors.claiming import GREETING, Claiming
 from toolwire.protocol.messages import Complete, Greet, Greeted
 from toolwire.runtime.actor import Actor
+from toolwire.runtime.bus.contract import Closed
 from toolwire.runtime.context import Context as ActorContext
+from toolwire.runtime.context import bus_failure
 
 pytestmark = pytest.mark.anyio
 
@@ -224,6 +226,35 @@ async def test_of_some_that_open_it_in_the_same_instant_one_has_it(nats_url: str
         (chat,) = won["c0"]
         assert (await chat.say("hello")).text == "hi"
         assert sorted(name for runtime in opened for name in runtime.conversations) == sorted(won)
+
+
+async def test_what_is_said_over_the_bus_in_that_instant_is_heard_by_who_has_it(nats_url: str) -> None:
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(Runtime(nats_url, namespace="told", local=False)) for _ in range(3)]
+        heard: list[int] = []
+
+        async def open_it(runtime: Runtime, name: str) -> None:
+            with suppress(Misuse):
+                chat = await runtime.converse(model=scripted(["hi"]), id=name)
+                assert (await chat.say("hello")).text == "hi"
+                heard.append(len(chat.history()))
+
+        for n in range(10):
+            async with anyio.create_task_group() as tasks:
+                for runtime in opened:
+                    tasks.start_soon(open_it, runtime, f"c{n}")
+        assert heard == [2] * 10
+
+
+async def test_where_this_end_is_cut_off_a_name_is_not_taken_for_free() -> None:
+    class Cut:
+        async def ask(self, address: str, message: Greet) -> Greeted:
+            raise ToolwireError(bus_failure(Closed("it took nothing for a second")))
+
+    async with Runtime() as runtime:
+        outside: Any = Cut
+        with pytest.raises(ToolwireError, match="it took nothing for a second"):
+            await Claiming(runtime.system, "c", outside).taken()
 
 
 async def test_one_that_is_busy_elsewhere_is_open_all_the_same(nats_url: str) -> None:

@@ -235,6 +235,7 @@ async def test_in_another_thread_it_is_refused_before_anybody_waits_for_ever(any
     async with Runtime() as runtime:
         await runtime.serve(double)
         chat = await runtime.converse(model=scripted(["Hello."]))
+        named = await runtime.converse(model=scripted([]), id="c")
 
         async def stream() -> None:
             async with chat.stream("Hi"):
@@ -243,6 +244,8 @@ async def test_in_another_thread_it_is_refused_before_anybody_waits_for_ever(any
         ways = (
             partial(chat.say, "Hi"),
             chat.interrupt,
+            chat.branch,
+            named.close,
             stream,
             partial(runtime.call, double, {"x": 1}),
             partial(runtime.call_many, []),
