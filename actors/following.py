@@ -27,7 +27,7 @@ from ..protocol.output import Output
 from ..protocol.standins import written
 from ..protocol.tools import ToolResult
 from ..runtime.beside import Beside
-from ..runtime.border import is_ours, log
+from ..runtime.border import is_ours, is_scoped, log
 from ..runtime.context import Context, Door
 from ..runtime.system import NOT_OPEN
 
@@ -41,6 +41,10 @@ NEAR = 128
 """How far back from the newest event a place to merge is looked for: about as many calls may report at once."""
 
 DROPPED = failed("cancelled", "the response that this call belongs to was broken off", "maybe", by="model")
+
+CLOSED = failed("cancelled", "the runtime was closed before the turn had ended", "maybe", by="runtime")
+
+CANCELLED = failed("cancelled", "a tool, the model or the program cancelled the task of the turn", "maybe", by="task")
 
 
 class TurnStream:
@@ -140,10 +144,10 @@ class TurnStream:
             self._error = error
             self._unheard(error.failure)
         except BaseException as error:
-            if (self._detach or not self._left) and is_ours(error):
-                said = "the runtime was closed before the turn had ended"
-                self._error = ToolwireError(failed("cancelled", said, "maybe", by="runtime"))
-            raise
+            if not is_ours(error):
+                raise
+            if self._detach or not self._left:  # it ends here, with its task: see `Beside`
+                self._error = ToolwireError(CLOSED if is_scoped() else CANCELLED)
         finally:
             self._over = True
             self._tell()

@@ -76,11 +76,12 @@ class Beside:
     async def _run(self, number: int, function: Callable[..., Coroutine[Any, Any, None]], arguments: Any) -> None:
         try:
             await function(*arguments)
-        except BaseException as error:
-            if is_ours(error):
-                raise
-            self._error = self._error or error
-            self.cancel()
+        except BaseException as error:  # noqa: BLE001 - whoever waits is told
+            # A cancellation ends with its task: by one of the loop's own (a tool may cancel the task that it runs in)
+            # the system's group would cancel whatever runs in it.
+            if not is_ours(error):
+                self._error = self._error or error
+                self.cancel()
         finally:
             del self._running[number]
             if not self._running and self._over is not None:

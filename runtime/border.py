@@ -53,11 +53,16 @@ def ends_program(error: BaseException) -> bool:
     return isinstance(error, ENDS_PROGRAM)
 
 
+def is_scoped() -> bool:
+    """Whether a scope cancels the current task; else it is cancelled by itself, as only asyncio can."""
+    return anyio.current_effective_deadline() == -math.inf
+
+
 def is_ours(error: BaseException) -> bool:
     """Whether `error` cancels the current task, and so must go on."""
     if not only_cancellation(error):
         return False
-    if anyio.current_effective_deadline() == -math.inf:
+    if is_scoped():
         return True
     try:
         task = asyncio.current_task()

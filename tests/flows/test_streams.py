@@ -1,6 +1,8 @@
 """Following a turn while it runs, leaving it in the middle, and several who speak at once."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -22,9 +24,11 @@ from toolwire import (
     TextDelta,
     ToolCall,
     ToolMessage,
+    ToolwireError,
     TurnFinished,
     UserMessage,
     scripted,
+    spoken,
     tool,
 )
 
@@ -414,6 +418,35 @@ async def test_a_turn_that_runs_when_the_runtime_closes_ends_and_stays_valid(bus
             await chats[0].say("Anybody there?")
     assert [reply.ended for reply in replies] in (["answered"], ["failed"])  # as far as it came
     assert valid(chats[0])
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("read_only", [False, True])  # one that starts while the model speaks has another task
+@pytest.mark.parametrize("detach", [False, True])
+async def test_a_tool_that_cancels_its_task_ends_no_more_than_its_turn(
+    memory: Any, valid: Any, *, read_only: bool, detach: bool
+) -> None:
+    @tool(read_only=read_only)
+    async def cancel() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await checkpoint()
+
+    text = ""
+    async with memory.open(cancel) as runtime:
+        other = await runtime.converse(model=scripted(["fine"]))
+        chat = await runtime.converse(model=scripted([spoken(("cancel",)), "done"]))
+        async with chat.stream("go", detach=detach) as events:
+            with pytest.raises(ToolwireError) if not read_only else nullcontext() as raised:
+                last = [event async for event in events][-1]
+        if raised is None:
+            assert isinstance(last, TurnFinished)
+        else:
+            assert raised.value.failure.details == {"by": "task"}
+        assert valid(chat)
+        text = (await other.say("hi")).text
+    assert text == "fine"  # not asked inside: a runtime that was cancelled is left without a word
 
 
 async def test_a_closed_runtime_says_so(bus: Any) -> None:

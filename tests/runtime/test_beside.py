@@ -164,3 +164,23 @@ async def test_a_native_cancellation_while_leaving_is_raised_when_all_have_ended
     with pytest.raises(asyncio.CancelledError):
         await leaving
     assert ended == ["slow", "left"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_one_that_is_cancelled_by_its_loop_takes_nothing_of_the_system_along(system: ActorSystem) -> None:
+    tasks, others, work = Beside(system, "tests"), Beside(system, "others"), Work()
+
+    async def cancel_itself() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await checkpoint()
+
+    others.start(work.do, "other")
+    tasks.start(cancel_itself)
+    await tasks.wait()
+    await anyio.wait_all_tasks_blocked()
+    assert work.ended == []
+    work.done.set()
+    await others.wait()
+    assert work.ended == ["other"]
