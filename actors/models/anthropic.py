@@ -132,6 +132,8 @@ class Anthropic(Hosted):
             most = given.get("max_tokens", MOST_WITH_REASONING)
             return {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}, "max_tokens": most}
         budget = BUDGETS[effort]
+        if known and "max_tokens" not in given:
+            budget = min(budget, known.most_thoughts)
         most = given.get("max_tokens", MOST_TOKENS + budget)
         if most >= 2 * LEAST_BUDGET:
             budget = min(budget, most - LEAST_BUDGET)

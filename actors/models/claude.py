@@ -58,6 +58,11 @@ class Claude(NamedTuple):
         """What one answer may have, at most so many: all but the oldest have 16,000 and more."""
         return 4_096 if self.before(3, 5) else 8_192 if self.before(3, 7) else 16_000
 
+    @property
+    def most_thoughts(self) -> int:
+        """What it may think beside an answer of 16,000: Opus before 4.5 has 32,000 for both, others 64,000 and more."""
+        return 16_000 if self.family == "opus" and self.before(4, 5) else 48_000
+
     def before(self, major: int, minor: int) -> bool:
         """Whether it is known to be older than that."""
         return self.version is not None and self.version < (major, minor)

@@ -74,6 +74,20 @@ def fields(model: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("claude-opus-4-20250514", 32_000), ("claude-opus-4-1", 32_000), ("claude-opus-4-5", 48_000), ("kimi", 48_000)],
+)
+def test_thoughts_and_answer_are_no_more_than_the_model_has(name: str, most: int) -> None:
+    """Opus 4 and 4.1 refuse a max_tokens above 32,000."""
+    for effort in ("xhigh", "max"):
+        asked = fields(anthropic(name, base_url=ELSEWHERE, settings={"reasoning_effort": effort}))
+        assert asked == {"max_tokens": most, "thinking": {"type": "enabled", "budget_tokens": most - 16_000}}
+    given = {"reasoning_effort": "max", "max_tokens": 32_000}
+    asked = fields(anthropic(name, base_url=ELSEWHERE, settings=given))
+    assert asked["thinking"]["budget_tokens"] == 32_000 - 1_024
+
+
 def test_somebody_elses_model_may_think_as_little_as_is_wanted() -> None:
     model = anthropic("kimi", base_url=ELSEWHERE, settings={"reasoning_effort": "low", "max_tokens": 1_000})
     assert fields(model) == {"max_tokens": 1_000, "thinking": {"type": "enabled", "budget_tokens": 500}}
