@@ -164,6 +164,8 @@ class Limiter:
         if self.tokens is not None:
             waits["tokens"] = self.tokens.wait(tokens, now, self._queued)
         by = max(waits, key=waits.__getitem__)
+        if not waits[by] and self.concurrent is None:
+            return failed("rate_limited", "no time was left to wait for the requests before it", by="waiting")
         if not waits[by]:
             said = f"{self.concurrent} requests to the model run, and none of them ended in the time that was left"
             return failed("rate_limited", said, by="concurrent")

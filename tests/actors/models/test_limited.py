@@ -206,6 +206,23 @@ def test_none_of_them_ending_in_time_is_a_refusal() -> None:
     timeless(main)
 
 
+def test_nor_is_there_a_wait_without_time() -> None:
+    """Where it would fit, but for those who came before and have not looked yet."""
+
+    async def main() -> None:
+        limiter = Limiter(tokens="100/m")
+        assert limiter.admit(100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(limited(Sized(), limiter).complete, ModelRequest([UserMessage("x" * 200)]))
+            await trio.testing.wait_all_tasks_blocked()
+            limiter.leave(-100)
+            with pytest.raises(ToolwireError, match="no time was left to wait for the requests before it") as raised:
+                await limited(Sized(), limiter).complete(ModelRequest([], seconds=0.0))
+        assert raised.value.failure.details == {"by": "waiting"}
+
+    timeless(main)
+
+
 def test_who_is_cancelled_leaves_no_hole() -> None:
     async def main() -> None:
         model = limited(Sized(), requests="1/m")
