@@ -63,6 +63,8 @@ class AsyncioLoop(Loop):
 
     def __init__(self, native: object) -> None:
         super().__init__(native, _in_asyncio)
+        if getattr(self.clock, "__self__", None) is native:
+            self.clock = Own(self.known)
         self._scope = type(anyio.CancelScope())
         self._slots: dict[float, dict[anyio.CancelScope, float]] = {}
 
@@ -105,6 +107,23 @@ class AsyncioLoop(Loop):
     def _arm(self, slot: float) -> None:
         for scope, deadline in self._slots.pop(slot).items():
             scope.deadline = deadline
+
+
+class Own:
+    """The clock of a loop that has a time of its own. It does not keep the loop; without it, it stands still."""
+
+    __slots__ = ("_known", "_now")
+
+    def __init__(self, known: "ref[Any]") -> None:
+        self._known = known
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        """The seconds on it."""
+        native = self._known()
+        if native is not None:
+            self._now = native.time()
+        return self._now
 
 
 class TrioLoop(Loop):

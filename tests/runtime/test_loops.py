@@ -16,7 +16,7 @@ from trio.testing import MockClock
 from toolwire.runtime.alarms import SLOT
 from toolwire.runtime.loops import AsyncioLoop, Loop, TrioLoop, here
 from toolwire.runtime.testing import interruptions
-from toolwire.runtime.virtual_time import virtual_time
+from toolwire.runtime.virtual_time import VirtualTimeLoop, virtual_time
 
 pytestmark = pytest.mark.anyio
 
@@ -63,11 +63,12 @@ def test_outside_of_any_there_is_none() -> None:
         here()
 
 
-def test_a_loop_that_stands_still_is_not_over_and_is_not_kept() -> None:
+@pytest.mark.parametrize("make", [asyncio.new_event_loop, VirtualTimeLoop])
+def test_a_loop_that_stands_still_is_not_over_and_is_not_kept(make: Callable[[], asyncio.AbstractEventLoop]) -> None:
     async def look() -> Loop:
         return here()
 
-    native = asyncio.new_event_loop()
+    native = make()
     loop = native.run_until_complete(look())
     assert (loop.runs(), loop.over()) == (False, False)
     native.close()
@@ -77,6 +78,7 @@ def test_a_loop_that_stands_still_is_not_over_and_is_not_kept() -> None:
     gc.collect()
     assert kept() is None
     assert loop.over()
+    assert loop.clock() <= loop.clock()  # it can still be asked, for what was taken by it
 
 
 @pytest.mark.parametrize("first", ["host", "guest"])
