@@ -83,8 +83,7 @@ def test_thoughts_and_answer_are_no_more_than_the_model_has(name: str, most: int
     for effort in ("xhigh", "max"):
         asked = fields(anthropic(name, base_url=ELSEWHERE, settings={"reasoning_effort": effort}))
         assert asked == {"max_tokens": most, "thinking": {"type": "enabled", "budget_tokens": most - 16_000}}
-    given = {"reasoning_effort": "max", "max_tokens": 32_000}
-    asked = fields(anthropic(name, base_url=ELSEWHERE, settings=given))
+    asked = fields(anthropic(name, base_url=ELSEWHERE, settings={"reasoning_effort": "max", "max_tokens": 32_000}))
     assert asked["thinking"]["budget_tokens"] == 32_000 - 1_024
 
 
