@@ -13,12 +13,12 @@ from itertools import count
 from typing import Any
 
 import httpx2
-from anyio.lowlevel import current_token
 
 from toolwire import AssistantMessage, History, ModelRequest, Runtime, ToolCall, ToolMessage, ToolSpec, UserMessage
 from toolwire.actors.models.hosted import Hosted
 from toolwire.models import anthropic, openai, openai_responses
 from toolwire.protocol.history import HistoryMessage
+from toolwire.runtime.loops import here
 
 from .deltas import BUDGET, at, queued, quiet
 from .long_history import LONG, MOST, SHORT
@@ -103,7 +103,7 @@ def connected(model: Hosted, line: Line) -> Hosted:
     client = getattr(model._sdk, model.wire.client)  # noqa: SLF001 - nobody else needs another connection
     http = httpx2.AsyncClient(transport=line)
     made = client(api_key="none", base_url=NOWHERE, max_retries=0, http_client=http, **model.options())
-    model._clients[current_token().native_token] = made  # noqa: SLF001 - as above
+    model._clients[here()] = made  # noqa: SLF001 - as above
     return model
 
 

@@ -11,9 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
-from anyio.lowlevel import current_token
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -25,6 +23,7 @@ from ...protocol.history import AssistantMessage, HistoryMessage, Opaque
 from ...protocol.tools import Retry, encode_json
 from ...protocol.usage import Usage
 from ...protocol.wasted import added, usage_in, wasted
+from ...runtime.loops import Loop, here
 from .answer_events import Events, Question
 from .contract import ModelEvent, ModelReply, ModelRequest
 from .dressed import Once, dressed
@@ -52,7 +51,8 @@ class Frame(NamedTuple):
 
 
 class Hosted(ABC):
-    """A model behind an SDK. It has one pool of connections for each event loop it is used in, until `aclose`.
+    """A model behind an SDK. It has one pool of connections for each event loop it is used in, until `aclose`, or until
+    it is asked in another one when that loop is closed.
 
     `model` names it, `base_url` says where it is (None: at its provider's), `maker` who what it says is kept for.
     `once` is the same without retries. What a model takes is read from the name `like`, which is its own unless it is
@@ -90,7 +90,7 @@ class Hosted(ABC):
         self._prefixes = Prefixes(self.translation(self.own))
         self._thoughtless = Prefixes(self.translation(self.thoughtless))
         self._offers = Offers(self.wire.format)
-        self._clients: WeakKeyDictionary[object, Any] = WeakKeyDictionary()
+        self._clients: dict[Loop, Any] = {}
         self.once = Once(self)
         self._way = dressed(self.once, retries, tool_parser)
         self.troubles: tuple[type[Exception], ...] = (
@@ -192,7 +192,7 @@ class Hosted(ABC):
 
     async def aclose(self) -> None:
         """Close the connections of this event loop. The model may be used again."""
-        client = self._clients.pop(current_token().native_token, None)
+        client = self._clients.pop(here(), None)
         if client is not None:
             await client.close()
 
@@ -360,9 +360,11 @@ class Hosted(ABC):
 
     def _client(self) -> Any:
         allowed()
-        loop = current_token().native_token
+        loop = here()
         client = self._clients.get(loop)
         if client is None:
+            for other in [other for other in list(self._clients) if other.over()]:
+                self._clients.pop(other, None)  # it can't be closed any more; its sockets are, where it is collected
             client = self._clients[loop] = getattr(self._sdk, self.wire.client)(
                 api_key=self._api_key,
                 base_url=self.base_url,

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import current_token
 
 from strict.judge import FORMATS
 from strict.provider import Delivery, Failing, Provider, Raw
@@ -140,6 +141,22 @@ async def test_nobody_there_is_a_failure_that_may_pass(name: str) -> None:
     assert "127.0.0.1:9" in failure.message
     assert "secret" not in failure.message + repr(model) + model.maker
     await model.aclose()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_loops_that_follow_each_other_leave_one_pool_of_connections(name: str, backend: str) -> None:
+    """A program may run each turn in a loop of its own, where nobody closes what the last one has opened."""
+    model = getattr(models, name)("m", base_url="http://127.0.0.1:9/v1", retries=0)
+    loops = []
+
+    async def asked() -> None:
+        loops.append(current_token().native_token)
+        await failure_of(model)
+
+    for _ in range(4):
+        anyio.run(asked, backend=backend)
+    assert len(set(map(id, loops))) == 4
+    assert len(model._clients) == 1
 
 
 async def test_who_answered_and_what_it_took(name: str) -> None:
