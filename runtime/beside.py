@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVarTuple
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from .border import is_ours
 from .context import Surroundings
@@ -22,13 +23,14 @@ class Beside:
     If one raises, the others are cancelled, and whoever waits for them is told.
     """
 
-    __slots__ = ("_error", "_name", "_over", "_running", "_started", "_system")
+    __slots__ = ("_error", "_fresh", "_name", "_over", "_running", "_started", "_system")
 
     def __init__(self, system: Surroundings, name: str) -> None:
         self._system = system
         self._name = name
         self._started = 0
         self._running: dict[int, anyio.TaskHandle[None]] = {}
+        self._fresh: set[int] = set()  # those that have not begun
         self._error: BaseException | None = None
         self._over: anyio.Event | None = None  # while somebody waits for it
 
@@ -36,6 +38,7 @@ class Beside:
         """Start a task. Only while the system is open."""
         self._started = number = self._started + 1
         work = self._run(number, function, arguments)
+        self._fresh.add(number)
         self._running[number] = self._system.tasks.create_task(work, name=self._name)
 
     def cancel(self) -> None:
@@ -56,12 +59,27 @@ class Beside:
         while self._running:
             try:
                 with anyio.CancelScope(shield=True):
-                    await self._ended()
+                    if self._fresh:
+                        await self._begun()
+                    else:
+                        await self._ended()
             except BaseException as error:  # noqa: BLE001 - a native cancellation, which no shield keeps off
                 cancelled = error
         if cancelled is not None:
             raise cancelled
         self._raise()
+
+    async def _begun(self) -> None:
+        """Give those that have not begun a turn of the loop each to do so, and forget those that then have not.
+
+        One of which asyncio itself was asked to cancel it before never begins, and so can't tell that it has ended.
+        """
+        fresh = list(self._fresh)
+        for _ in range(2):  # on trio one may not be enough
+            await checkpoint()
+        for number in self._fresh.intersection(fresh):
+            self._fresh.remove(number)
+            self._running.pop(number).coro.close()
 
     async def _ended(self) -> None:
         if self._over is None:
@@ -74,6 +92,7 @@ class Beside:
             raise error
 
     async def _run(self, number: int, function: Callable[..., Coroutine[Any, Any, None]], arguments: Any) -> None:
+        self._fresh.remove(number)
         try:
             await function(*arguments)
         except BaseException as error:  # noqa: BLE001 - whoever waits is told

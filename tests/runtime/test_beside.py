@@ -184,3 +184,21 @@ async def test_one_that_is_cancelled_by_its_loop_takes_nothing_of_the_system_alo
     work.done.set()
     await others.wait()
     assert work.ended == ["other"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_one_that_its_loop_cancels_before_it_has_begun_is_not_waited_for() -> None:
+    left: list[str] = []
+
+    async def lead() -> None:
+        async with ActorSystem(MemoryBus()) as system:
+            tasks, work = Beside(system, "tests"), Work()
+            tasks.start(work.do, "a")
+            (task,) = (each for each in asyncio.all_tasks() if each.get_name() == "tests")
+            task.cancel()
+            await tasks.leave()
+            left.append("left")
+
+    leading = asyncio.get_running_loop().create_task(lead())
+    await asyncio.wait([leading], timeout=2)
+    assert left == ["left"]
