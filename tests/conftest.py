@@ -36,14 +36,14 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    """After each file nothing is garbage, so what it leaves without an owner is told there and not in a later one."""
-    try:
-        return (yield)
-    finally:
-        if nextitem is None or nextitem.path != item.path:
-            kept()
+@pytest.fixture(scope="module", autouse=True)
+def left_behind() -> Iterator[None]:
+    """After each file nothing is garbage, so what it leaves without an owner is told there and not in a later one.
+
+    A fixture, because pytest looks for what was told before any wrapper of the hook that tears a test down goes on.
+    """
+    yield
+    kept()
 
 
 def kept() -> None:
