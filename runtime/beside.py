@@ -6,6 +6,7 @@ however it ends itself.
 """
 
 from collections.abc import Callable, Coroutine
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, TypeVarTuple
 
 import anyio
@@ -23,14 +24,13 @@ class Beside:
     If one raises, the others are cancelled, and whoever waits for them is told.
     """
 
-    __slots__ = ("_error", "_fresh", "_name", "_over", "_running", "_started", "_system")
+    __slots__ = ("_error", "_name", "_over", "_running", "_started", "_system")
 
     def __init__(self, system: Surroundings, name: str) -> None:
         self._system = system
         self._name = name
         self._started = 0
         self._running: dict[int, anyio.TaskHandle[None]] = {}
-        self._fresh: set[int] = set()  # those that have not begun
         self._error: BaseException | None = None
         self._over: anyio.Event | None = None  # while somebody waits for it
 
@@ -38,7 +38,6 @@ class Beside:
         """Start a task. Only while the system is open."""
         self._started = number = self._started + 1
         work = self._run(number, function, arguments)
-        self._fresh.add(number)
         self._running[number] = self._system.tasks.create_task(work, name=self._name)
 
     def cancel(self) -> None:
@@ -59,8 +58,9 @@ class Beside:
         while self._running:
             try:
                 with anyio.CancelScope(shield=True):
-                    if self._fresh:
-                        await self._begun()
+                    fresh = self._fresh()
+                    if fresh:
+                        await self._begin(fresh)
                     else:
                         await self._ended()
             except BaseException as error:  # noqa: BLE001 - a native cancellation, which no shield keeps off
@@ -69,16 +69,18 @@ class Beside:
             raise cancelled
         self._raise()
 
-    async def _begun(self) -> None:
+    def _fresh(self) -> set[int]:
+        """Those that have not begun."""
+        return {number for number, task in self._running.items() if getcoroutinestate(task.coro) == CORO_CREATED}
+
+    async def _begin(self, fresh: set[int]) -> None:
         """Give those that have not begun a turn of the loop each to do so, and forget those that then have not.
 
         One of which asyncio itself was asked to cancel it before never begins, and so can't tell that it has ended.
         """
-        fresh = list(self._fresh)
         for _ in range(2):  # on trio one may not be enough
             await checkpoint()
-        for number in self._fresh.intersection(fresh):
-            self._fresh.remove(number)
+        for number in fresh & self._fresh():
             self._running.pop(number).coro.close()
 
     async def _ended(self) -> None:
@@ -92,7 +94,6 @@ class Beside:
             raise error
 
     async def _run(self, number: int, function: Callable[..., Coroutine[Any, Any, None]], arguments: Any) -> None:
-        self._fresh.remove(number)
         try:
             await function(*arguments)
         except BaseException as error:  # noqa: BLE001 - whoever waits is told
