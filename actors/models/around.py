@@ -73,6 +73,9 @@ def limited(
     """
     if limiter is None:
         limiter = Limiter(requests=requests, tokens=tokens, concurrent=concurrent)
+    elif not isinstance(limiter, Limiter):
+        said = f"limited: {limiter!r:.100} is no Limiter: write which limit it is, requests=, tokens= or concurrent="
+        raise Misuse(failed("invalid_call", said))
     elif (requests, tokens, concurrent) != (None, None, None):
         raise Misuse(failed("invalid_call", "limited: give a Limiter, or requests=, tokens= and concurrent="))
     return Limited(inner(model), limiter)
