@@ -12,6 +12,7 @@ from ..protocol.history import History, HistoryMessage, Recall, SystemMessage, U
 from ..protocol.messages import Complete, Completed, SendAll
 from ..protocol.telling import Telling, Told
 from ..protocol.turn import Turn
+from ..protocol.wasted import usage_in
 from ..runtime.border import ends_program, is_ours, log, shown
 from ..runtime.context import Context, Door
 from .memory.contract import MemoryStrategy, Past
@@ -101,8 +102,8 @@ class Recollection:
 
     def _learn(self, answer: Completed | SendAll) -> None:
         self._refused = 0
-        if isinstance(answer, Completed) and answer.usage.input_tokens:
-            self.told.report(answer.usage.input_tokens)
+        if isinstance(answer, Completed) and (tokens := answer.usage.input_tokens - answer.usage.wasted_tokens):
+            self.told.report(tokens)
 
     async def _shorter(
         self, failure: Failure, command: Complete, turn: Turn, context: Context, model: str | Door
@@ -154,9 +155,14 @@ async def _answer(system: str, text: str, turn: Turn, context: Context, model: s
     asked = Complete(f"{turn.offer.conversation}.memory", 0, (SystemMessage(system), UserMessage(text)))
     remaining = context.remaining()
     with anyio.move_on_after(None if remaining is None else remaining * SHARE):
-        answer = await context.ask(model, asked)
+        try:
+            answer = await context.ask(model, asked)
+        except ToolwireError as error:
+            turn.usage = turn.usage + usage_in(error.failure)
+            raise
+        if isinstance(answer, Completed):
+            turn.usage = turn.usage + answer.usage
         if not isinstance(answer, Completed) or answer.finish in {"refused", "filtered"}:
             raise ToolwireError(failed("model_refused", "the model did not answer what a memory asked"))
-        turn.usage = turn.usage + answer.usage
         return answer.text
     raise ToolwireError(failed("timed_out", "the model took half of the time that the turn had left", by="turn"))

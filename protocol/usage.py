@@ -9,7 +9,8 @@ class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
     `cached_tokens` are those of `input_tokens` that the provider had kept, `reasoning_tokens` those of `output_tokens`
     that it thought with. `cache_write_tokens` are those of `input_tokens` that it was told to keep. `unpriced` is how
     many replies are not in `cost`, because nobody knows theirs: they are counted where there are prices, and of agents
-    that were asked as tools.
+    that were asked as tools. `wasted_tokens` are those of `input_tokens` of answers that came to nothing: the
+    others are what the answer was made from.
     """
 
     input_tokens: int = 0
@@ -19,6 +20,7 @@ class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
     cost: float = 0.0
     cache_write_tokens: int = 0
     unpriced: int = 0
+    wasted_tokens: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -29,4 +31,5 @@ class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
             self.cost + other.cost,
             self.cache_write_tokens + other.cache_write_tokens,
             self.unpriced + other.unpriced,
+            self.wasted_tokens + other.wasted_tokens,
         )

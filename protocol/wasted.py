@@ -13,9 +13,10 @@ def usage_in(failure: Failure) -> Usage:
     if told is None:
         return Usage()
     try:
-        return msgspec.convert(told, Usage)
+        usage = msgspec.convert(told, Usage)
     except msgspec.ValidationError:
         return Usage()
+    return replace(usage, wasted_tokens=usage.input_tokens)
 
 
 def wasted(failure: Failure, usage: Usage, model: str = "") -> Failure:
@@ -33,4 +34,4 @@ def added(failure: Failure, spent: Usage) -> Failure:
 
 def with_usage(failure: Failure, usage: Usage) -> Failure:
     """`failure`, which says that the answer has used so much."""
-    return replace(failure, details={**failure.details, "usage": asdict(usage)})
+    return replace(failure, details={**failure.details, "usage": asdict(replace(usage, wasted_tokens=0))})

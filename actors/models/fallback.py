@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from ...protocol.events import Usage
 from ...protocol.failures import Failure, Misuse, ToolwireError
-from ...protocol.wasted import usage_in
+from ...protocol.wasted import usage_in, with_usage
 from ...runtime.loops import here
 from .contract import Model, ModelReply, ModelRequest, StreamingModel
 from .hearing import (
@@ -138,14 +138,14 @@ def all_failed(tried: Sequence[tuple[Model, Failure]]) -> Failure:
     details = {**last.details, "tried": told}
     spent = spent_by(tried)
     if spent != Usage():
-        details["usage"] = asdict(spent)
         named = [failure.details["model"] for _, failure in tried if "model" in failure.details]
         details |= {"model": named[-1]} if named else {}
     waits = [failure.retry_after for _, failure in tried if failure.retry_after is not None]
-    return replace(
+    failure = replace(
         last,
         message=f"{len(tried)} models were asked and none answered: {said}",
         retryable=any(failure.retryable for _, failure in tried),
         retry_after=min(waits, default=None),
         details=details,
     )
+    return failure if spent == Usage() else with_usage(failure, spent)

@@ -81,7 +81,7 @@ class Limited(Standing):
             self.limiter.leave(0)
             return
         spent = reply.usage.input_tokens + reply.usage.output_tokens or taken
-        self._counts.note(request, spent)
+        self._counts.note(request, spent - reply.usage.wasted_tokens)
         self.limiter.leave(spent - taken)
 
     def failed(self, error: BaseException, taken: int) -> None:

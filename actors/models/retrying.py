@@ -6,13 +6,13 @@ from logging import getLogger
 from typing import TypeVar
 
 import anyio
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from ...protocol.events import Usage
 from ...protocol.failures import Failure, Misuse, ToolwireError
 from ...protocol.retry import wait_after
 from ...protocol.tools import Retry
-from ...protocol.wasted import usage_in
+from ...protocol.wasted import usage_in, with_usage
 from ...runtime.loops import here
 from .contract import Model, ModelReply, ModelRequest
 from .hearing import Answering, Begun, Hearing, failure_from, in_time, left_of, name_of
@@ -136,10 +136,9 @@ class Tries:
         times = "once" if self._count == 1 else f"{self._count} times"
         why = ", and there is no time left for another try" if early else ""
         details = {**failure.details, "attempts": self._count}
-        if self._spent != Usage():
-            details["usage"] = asdict(self._spent)
         said = failure.message if self._count == 1 and not early else f"{failure.message} (tried {times}{why})"
-        return replace(failure, message=said, details=details)
+        told = replace(failure, message=said, details=details)
+        return told if self._spent == Usage() else with_usage(told, self._spent)
 
 
 def passes(failure: Failure, retry: Retry) -> bool:

@@ -3,12 +3,15 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from toolwire import (
     AssistantMessage,
+    Failure,
     ModelReply,
     ModelRequest,
     Past,
+    Retry,
     Runtime,
     Telling,
     ToolwireError,
@@ -17,6 +20,7 @@ from toolwire import (
     UserMessage,
     scripted,
 )
+from toolwire.models import retrying
 from toolwire.protocol.failures import failed
 from toolwire.protocol.weights import guessed
 
@@ -90,3 +94,26 @@ async def test_tools_that_take_most_of_it_leave_a_share_of_the_rest(
     told = [len(request.messages) for request in model.requests]
     assert (min(told[1:]) > 1) == enough
     assert ("alone have about 1" in caplog.text) != enough
+
+
+async def test_what_a_failed_try_has_read_is_not_taken_for_what_was_told() -> None:
+    """A stream that broke off is asked for again: both are paid, and the history is no longer for that."""
+
+    def read(request: ModelRequest) -> Usage:
+        return Usage(round(sum(map(guessed, request.messages))), 5)
+
+    def torn(request: ModelRequest) -> ModelReply:
+        raise ToolwireError(Failure("model_failed", "torn", retryable=True, details={"usage": asdict(read(request))}))
+
+    def whole(request: ModelRequest) -> ModelReply:
+        return ModelReply("a " * 50, usage=read(request))
+
+    model = scripted([whole] * 4 + [torn, whole] * 2 + [whole] * 2)
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=retrying(model, Retry(1, first=0.001)), memory=Trim(1_500))
+        replies = [await chat.say("q " * 100) for _ in range(8)]
+        assert [reply.usage.wasted_tokens * 2 for reply in replies[4:6]] == [
+            reply.usage.input_tokens for reply in replies[4:6]
+        ]
+        assert list(chat.told()) == list(chat.history())
+    assert len(model.requests[-1].messages) == 15

@@ -29,7 +29,7 @@ async def test_a_turn_that_failed_says_what_was_used_and_what_that_cost() -> Non
     async with Runtime(prices={"torn": Price(2.0, 0.0)}) as runtime:
         reply = await (await runtime.converse(Agent("a", model=model))).say("?")
     assert reply.failure is not None
-    assert reply.usage == Usage(2_000_000, 10, cost=4.0)
+    assert reply.usage == Usage(2_000_000, 10, cost=4.0, wasted_tokens=2_000_000)
 
 
 @pytest.mark.parametrize("usage", [None, "much", {"input_tokens": "many"}, []])
@@ -38,4 +38,6 @@ def test_what_is_no_usage_counts_as_none(usage: object) -> None:
 
 
 def test_there_and_back() -> None:
-    assert usage_in(with_usage(Failure("model_failed", "x"), Usage(1, 2))) == Usage(1, 2)
+    failure = with_usage(Failure("model_failed", "x"), Usage(1, 2))
+    assert usage_in(failure) == Usage(1, 2, wasted_tokens=1)
+    assert with_usage(failure, usage_in(failure)) == failure

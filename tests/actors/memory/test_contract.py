@@ -36,7 +36,7 @@ from toolwire import (
     tool,
 )
 from toolwire.actors.recollection import Recollection
-from toolwire.protocol.failures import failed
+from toolwire.protocol.failures import Failure, failed
 from toolwire.protocol.history import HistoryMessage, Opaque, Recall
 from toolwire.protocol.mending import going_on
 from toolwire.protocol.weights import guessed
@@ -219,6 +219,17 @@ async def test_where_a_summary_fails_the_turn_goes_on_without(caplog: pytest.Log
                 assert (await chat.say(f"question {n} " * 20)).ended == "answered"
     assert max(map(tokens_of, model.told)) <= 1_000
     assert "left out without a summary: model_failed: the model raised RuntimeError: no" in caplog.text
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_and_what_it_has_used_is_the_turn_s(*, refused: bool) -> None:
+    details = {"usage": {"input_tokens": 5_000_000}}
+    torn = ToolwireError(Failure("model_failed", "torn", details=details))
+    no = ModelReply("no", usage=Usage(5_000_000), finish="refused") if refused else torn
+    async with Runtime() as runtime:
+        chat = await runtime.converse(model=Reader(), memory=Summarize(1_000, model=scripted([no] * 9)))
+        spent = [(await chat.say(f"question {n} " * 20)).usage.input_tokens for n in range(12)]
+    assert max(spent) > 5_000_000
 
 
 async def test_a_rewind_behind_the_cut_tells_all_again_and_nothing_of_what_is_gone() -> None:

@@ -103,7 +103,9 @@ async def test_the_first_answers_where_it_can() -> None:
 async def test_then_the_next_and_the_reply_says_who() -> None:
     answer = ModelReply("third", usage=Usage(1, 2), model="third-2026")
     model = Fallback([scripted([DOWN] * 2), Plain(DOWN), scripted([answer, "fourth"])])
-    assert await model.complete(REQUEST) == ModelReply("third", usage=Usage(11, 2), model="third-2026")
+    assert await model.complete(REQUEST) == ModelReply(
+        "third", usage=Usage(11, 2, wasted_tokens=10), model="third-2026"
+    )
     assert (await model.complete(REQUEST)).model == "<Scripted [steps: 2 | spoken: 2]>"
 
 

@@ -155,6 +155,11 @@ async def test_the_estimate_goes_by_the_last_count() -> None:
     assert counts.estimate(ModelRequest(messages[:1], conversation="c")) == 10
     assert counts.estimate(ModelRequest(later[:2], conversation="other")) == 20
     assert size(later[2]) == 2 + 1 + 7
+    retried = ModelReply("so", usage=Usage(9_000, 1_000, wasted_tokens=4_500))
+    twice = Limited(scripted([retried]), Limiter(tokens="1000000/m"))
+    await twice.complete(request)
+    assert twice.counts is not None
+    assert twice.counts.estimate(ModelRequest(later, conversation="c")) == 5_500 + 20
 
 
 async def test_few_conversations_are_kept() -> None:
@@ -408,6 +413,8 @@ def test_what_is_refused() -> None:
         limited(scripted([]))
     with pytest.raises(Misuse, match="'10' is no rate"):
         limited(scripted([]), requests="10")
+    with pytest.raises(Misuse, match="'60/m' is no Limiter: write which limit it is, requests="):
+        limited(scripted([]), "60/m")  # type: ignore[arg-type]  # that is the test
     with pytest.raises(Misuse, match="concurrent must be"):
         limited(scripted([]), concurrent=0)
     with pytest.raises(Misuse, match="give a Limiter, or"):

@@ -148,13 +148,13 @@ async def test_or_what_it_is_told_to() -> None:
 async def test_what_failed_tries_cost_is_not_lost() -> None:
     torn = ToolwireError(Failure("model_failed", "torn", retryable=True, details={"usage": {"input_tokens": 7}}))
     inner = Plain(torn, torn)
-    assert (await Retrying(inner, AT_ONCE).complete(REQUEST)).usage == Usage(24, 1)
+    assert (await Retrying(inner, AT_ONCE).complete(REQUEST)).usage == Usage(24, 1, wasted_tokens=14)
     with pytest.raises(ToolwireError) as raised:
         await Retrying(scripted([torn] * 3), AT_ONCE).complete(REQUEST)
     assert raised.value.failure.details["usage"]["input_tokens"] == 21
     reply = ModelReply("whole", usage=Usage(1, 1))
     told = await heard(Retrying(Breaking([torn], [torn], [TextDelta("whole"), reply]), AT_ONCE))
-    assert told[-1] == ModelReply("whole", usage=Usage(15, 1))
+    assert told[-1] == ModelReply("whole", usage=Usage(15, 1, wasted_tokens=14))
 
 
 def test_waits_are_those_of_tools() -> None:
