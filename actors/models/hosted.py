@@ -29,7 +29,7 @@ from .contract import ModelEvent, ModelReply, ModelRequest
 from .dressed import Once, dressed
 from .settings import merged
 from .translated import Disowned, Prefixes, Told, Translation
-from .wire import NO_KEY, Wire, allowed, trust
+from .wire import NO_KEY, Wire, allowed, named, trust
 
 CONNECT = 10.0
 """Seconds for a connection: who does not answer in that time does not answer."""
@@ -76,8 +76,8 @@ class Hosted(ABC):
         allowed()
         self._sdk, self._http = self.wire.sdk()
         trust(self._http)
-        self.model = model
-        self.like = like or model
+        self.model = named(model, "model")
+        self.like = model if like is None else named(like, "like")
         self.corrections = 0
         self.base_url = self.wire.place_of(base_url)
         self._api_key = self.wire.key(api_key, self.base_url)

@@ -67,6 +67,13 @@ class Wire(NamedTuple):
         return found
 
 
+def named(given: object, word: str) -> str:
+    """`given`, which `word` says. Raises Misuse for what can't be the name of a model."""
+    if not isinstance(given, str) or not given.strip():
+        raise Misuse(failed("model_failed", f"{word} has to be the name of a model, a text, not {given!r:.100}"))
+    return given
+
+
 def leads_somewhere(url: str) -> bool:
     """Whether `url` is one of HTTP, where somebody can be."""
     try:

@@ -69,6 +69,17 @@ def test_of_what_nobody_knows_nothing_is_refused(name: str, settings: Any) -> No
     openai_responses(name, base_url=ELSEWHERE, settings=settings)
 
 
+@pytest.mark.parametrize("make", [openai, openai_responses, anthropic])
+def test_what_is_no_name_is_refused(make: Any) -> None:
+    """As the variable of an environment that nobody has set gives it."""
+    for wrong in (None, "", " ", 5, b"m"):
+        with pytest.raises(Misuse, match="model has to be the name of a model, a text, not "):
+            make(wrong, base_url=ELSEWHERE)
+    for wrong in ("", 5):
+        with pytest.raises(Misuse, match="like has to be the name of a model"):
+            make("m", base_url=ELSEWHERE, like=wrong)
+
+
 def fields(model: Any) -> dict[str, Any]:
     found: dict[str, Any] = model._settled
     return found
