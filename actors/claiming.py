@@ -28,8 +28,10 @@ class Claiming:
     Then it has the name if no other process has claimed it since it listens, before its own claim came back. Of two
     that have it so, one would have claimed later; not having heard the earlier claim, it began to listen after that,
     and so asked when the other one served the name already: it was answered, and did not claim. And whoever claims
-    first has it. This goes by the order in which one server passes on what it is told; servers of a cluster hear of
-    each other's listeners a moment later.
+    first has it. This goes by the order in which one server passes on what it is told. A server reads each connection
+    in a thread of its own, and may be halted between two of those whom it passes a claim on to: of 20,000 pairs of
+    claims in the same microsecond two came in another order to either end, and then both have the name. Servers of a
+    cluster hear of each other's listeners a moment later; and who is cut off while another claims, is not asked.
     """
 
     def __init__(self, system: ActorSystem, name: str, outside: Callable[[], Context]) -> None:

@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except UnusedCliTokensError as error:
         spare = " ".join(error.unused_tokens or ())
-        meant = f" (tools are given as --tools {spare})" if ":" in spare and " " not in spare else ""
+        option = "an agent is given as --agent" if given[:1] == ["chat"] else "tools are given as --tools"
+        meant = f" ({option} {spare})" if ":" in spare and " " not in spare else ""
         return complained(f"nobody knows what to do with: {spare}{meant}; see toolwire --help", Exit.ASKED_WRONGLY)
     except CycloptsError as error:
         sentence = " ".join(str(error).split()).rstrip(".")

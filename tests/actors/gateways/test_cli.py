@@ -283,6 +283,7 @@ WRONG = [
     (("call", "greet", '{"n": 1e400}', "--tools", "work:greet"), "can't be read: Number out of range"),
     (("call", "greet", "{}", "more", "--tools", "work:greet"), "nobody knows what to do with: more; see"),
     (("tools", "work:greet"), "nobody knows what to do with: work:greet (tools are given as --tools work:greet); see"),
+    (("chat", "work:agent"), "nobody knows what to do with: work:agent (an agent is given as --agent work:agent); see"),
     (("call", "greet", "--nats", ""), "say where the tools are"),
     (("broker", "--port", "65536"), "--port must be from 0 to 65535"),
     (("worker", "work:greet", "--nats", ""), "say on which bus"),
