@@ -156,11 +156,7 @@ class Chat:
         is taken. Raises Misuse where `at` is between a call and its result, naming the nearest points, and,
         `conflict`, if `id` is open.
         """
-        chat = await self._branch(self._conversation, None if at is None else counted("branch(at)", at), id)
-        mine, theirs = self._conversation.memory, chat._conversation.memory  # noqa: SLF001 - of its own class
-        if mine is not None and theirs is not None:
-            theirs.branch(mine, chat._conversation.history)  # noqa: SLF001 - as above
-        return chat
+        return await self._branch(self._conversation, None if at is None else counted("branch(at)", at), id)
 
     async def rewind(self, to: int | None = None) -> int:
         """Forget all but the first `to` messages; without `to`, the user's last message and what came after it.

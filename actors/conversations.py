@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from ..protocol.envelope import NO_BYTES
 from ..protocol.failures import Misuse, ToolwireError, failed
-from ..protocol.history import HistoryMessage
+from ..protocol.history import History, HistoryMessage
 from ..protocol.limits import DEFAULT_LIMITS, Limits
 from ..protocol.mending import check_sendable
 from ..protocol.messages import Remember
@@ -196,7 +196,9 @@ class Conversations:
                 failed("conflict", f"the conversation {identity[:100]!r} is open: a branch needs an id of its own")
             )
         caller = Raw(conversation.caller.encode()) if conversation.caller else None
-        return await self.open(conversation.agent, identity, caller, kept)
+        memory = conversation.memory  # as it is now: while the branch is opened the other may go on
+        recall = None if memory is None else memory.recall(kept)
+        return await self.open(conversation.agent, identity, caller, History(kept, recall=recall))
 
     def _private(
         self,

@@ -53,12 +53,6 @@ class Recollection:
         if recall is not None and recall.memory == type(self._strategy).__name__:
             self.told.go_on(given, recall, history)
 
-    def branch(self, other: "Recollection", history: Sequence[HistoryMessage]) -> None:
-        """Tell what another one told, whose messages began with `history`."""
-        recall = other.recall(history)
-        if recall is not None:
-            self.told.take(recall, history)
-
     def follow(self, other: "Recollection", history: list[HistoryMessage], shift: int) -> None:
         """Tell what another one told, whose messages stood `shift` places before where they stand in `history`."""
         telling = other.told.telling
