@@ -14,7 +14,7 @@ from ..protocol.events import Pending
 from ..protocol.failures import Failure, ToolwireError, failed
 from ..protocol.history import HistoryMessage, SystemMessage
 from ..protocol.limits import DEFAULT_LIMITS, Limits
-from ..protocol.mending import going_on, mended, system_of
+from ..protocol.mending import going_on, system_of
 from ..protocol.messages import (
     Answer,
     AnswerCall,
@@ -247,8 +247,7 @@ class Conversation(Actor):
             self._queueing = other._queueing  # noqa: SLF001 - of its own class
         for name in OF_AGENT:
             setattr(self, name, getattr(other, name))
-        # Another model may have given the ids of earlier calls again, which some providers refuse.
-        said = (each for each in mended(before.history) if not isinstance(each, SystemMessage))
+        said = (each for each in before.history if not isinstance(each, SystemMessage))
         self._offer.history = [*self._offer.history, *said]
         self._offer.used = before.used
         self._next = None
@@ -324,6 +323,7 @@ class Conversation(Actor):
         kept = length_kept(offer.history, length)
         self._left()
         offer.history = offer.history[:kept]  # a list of its own: who looks at the other sees it as it was
+        offer.ids = None
         offer.known = 0
         if self.memory is not None:
             self.memory.rewound(offer.history)

@@ -4,16 +4,15 @@ What it comes to: system messages first; each answer after a user's message or a
 one result for each of its calls, in the order asked; no id of a call twice. What is so already stays as it is.
 """
 
-from collections import deque
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from operator import is_
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from .failures import Misuse, failed
 from .history import AssistantMessage, HistoryMessage, Opaque, SystemMessage, ToolMessage, UserMessage, tool_message
+from .ids import told_apart
 from .tools import ToolCall, ToolResult, encode_json
 
 MISSING = UserMessage("(what was said here is missing)")
@@ -57,7 +56,7 @@ def mended(messages: Sequence[HistoryMessage], code: str = "cancelled") -> Seque
             case AssistantMessage() if message.calls or message.text.strip():
                 if not made or isinstance(made[-1], AssistantMessage):
                     made.append(MISSING)
-                answer = _without_doubles(_told_apart(message, used, ids), items)
+                answer = _without_doubles(told_apart(message, used, ids), items)
                 made.append(answer)
                 found = results.get(n, {})
                 made += [_result(call, found.get(at), code) for at, call in enumerate(answer.calls)]
@@ -127,21 +126,6 @@ def _results(messages: Sequence[HistoryMessage]) -> dict[int, Results]:
     return results
 
 
-def _told_apart(message: AssistantMessage, used: dict[str, int], ids: Container[str]) -> AssistantMessage:
-    """`message` with ids for its calls that no call before them has. `used` says how often each was given so far."""
-    calls: list[ToolCall] = []
-    new: dict[str, deque[str]] = {}
-    for call in message.calls:
-        id_ = call.id if call.id and call.id not in used else _free(call.id, used, ids)
-        used.setdefault(id_, 1)
-        new.setdefault(call.id, deque()).append(id_)
-        calls.append(call if id_ == call.id else replace(call, id=id_))
-    if all(map(is_, calls, message.calls)):
-        return message
-    opaque = tuple(_following(piece, new) for piece in message.opaque)
-    return AssistantMessage(message.text, tuple(calls), opaque)
-
-
 def _without_doubles(message: AssistantMessage, items: set[tuple[str, str]]) -> AssistantMessage:
     """`message` without blocks that have an id of their own and are among `items`: to these it adds those it keeps."""
     pieces: list[Opaque] = []
@@ -165,23 +149,6 @@ def _item_id(raw: str) -> str:
         return _decode_item(raw).id
     except (msgspec.DecodeError, RecursionError):
         return ""
-
-
-def _following(piece: Opaque, new: dict[str, deque[str]]) -> Opaque:
-    """`piece`, if it stands for a call whose id has changed, as the place of that call: its own words hold the id."""
-    names = new.get(piece.call)
-    if not piece.call or not names:
-        return piece
-    id_ = names.popleft()
-    return piece if id_ == piece.call else Opaque(piece.provider, call=id_)
-
-
-def _free(id_: str, used: dict[str, int], ids: Container[str]) -> str:
-    number = used.get(id_, 0) + 1
-    while (free := f"{id_ or 'call'}_{number}") in used or free in ids:
-        number += 1
-    used[id_] = number  # of thousands with one id the next need not count from the start
-    return free
 
 
 def _result(call: ToolCall, found: ToolMessage | None, code: str) -> ToolMessage:

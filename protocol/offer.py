@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from .events import Usage
 from .history import HistoryMessage
+from .ids import Ids
 from .limits import CONFIRM_WITHIN, DEFAULT_LIMITS, Limits
 from .output import Outputs, Wanted
 
@@ -32,6 +33,7 @@ class Offer:
         "conversation",
         "eager",
         "history",
+        "ids",
         "known",
         "last_answer",
         "limits",
@@ -72,6 +74,7 @@ class Offer:
         self.outputs = outputs
         self.last_answer = last_answer
         self.known = 0
+        self.ids: Ids | None = None  # of the calls in the history, once the first is added
         self.used: dict[str, None] = {}
         self.rounds = limits.get("rounds", math.inf)
         self.calls = limits.get("calls", math.inf)

@@ -1,12 +1,13 @@
 """A response whose calls are on their way, and how it goes into the history: with one result for each call, at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from .failures import Failure
-from .history import AssistantMessage, tool_message
+from .history import AssistantMessage, ToolMessage, tool_message
+from .ids import apart, ids_of
 from .offer import Offer
 from .questions import hangs, question
 from .tools import ToolCall, ToolResult
@@ -16,16 +17,18 @@ class Response:
     """What the model said last, if it made calls that have not all ended.
 
     The history is valid at every instant, for whoever looks at it: nothing of the response stands in it before each
-    call has a result. If it is put aside it stands there with what its calls wait for, and then until they have ended.
-    `parts` is where the first part of one stands that comes in parts, as long as the last has not come.
+    call has a result. There each call has an id of its own, whatever the model called it. If it is put aside it stands
+    there with what its calls wait for, and then until they have ended. `parts` is where the first part of one stands
+    that comes in parts, as long as the last has not come.
     """
 
-    __slots__ = ("_at", "_told", "message", "parts")
+    __slots__ = ("_at", "_ids", "_told", "message", "parts")
 
     def __init__(self) -> None:
         self.message: AssistantMessage | None = None
         self._told: dict[str, ToolResult[Any]] | None = None
         self._at: int | None = None
+        self._ids: tuple[str, ...] | None = None  # that its calls have in the history, where they can't have their own
         self.parts: int | None = None
 
     @property
@@ -46,7 +49,7 @@ class Response:
             return
         if self._at is None:
             self._at = len(offer.history) + 1
-            offer.history += [self.message, *map(tool_message, results)]
+            self._write(offer, self.message, results)
         else:
             self._replace(offer, self._at, results)
 
@@ -56,12 +59,12 @@ class Response:
             self._replace(offer, self._at, results)
             self._at = None
         elif self.message is not None:
-            offer.history += [self.message, *map(tool_message, results)]
+            self._write(offer, self.message, results)
         self.drop()
 
     def drop(self) -> None:
         """Nothing of it stays."""
-        self.message = self._told = None
+        self.message = self._told = self._ids = None
 
     def go_on(self, offer: Offer) -> None:
         """A part of it went into the history, and its provider has more to say."""
@@ -92,6 +95,21 @@ class Response:
             results.append(result or ToolResult(call.id, call.name, failure=failing(call)))
         return results
 
+    def _write(self, offer: Offer, message: AssistantMessage, results: Sequence[ToolResult[Any]]) -> None:
+        """Add it to the history, with its results."""
+        if offer.ids is None:
+            offer.ids = ids_of(offer.history)
+        told = apart(message, offer.ids)
+        if told is not message:
+            self._ids = tuple(call.id for call in told.calls)
+        offer.history += [told, *self._messages(results)]
+
     def _replace(self, offer: Offer, at: int, results: Sequence[ToolResult[Any]]) -> None:
         """Let `results` stand for what stood there: in a copy, for somebody may have looked at it so."""
-        offer.history = [*offer.history[:at], *map(tool_message, results)]
+        offer.history = [*offer.history[:at], *self._messages(results)]
+
+    def _messages(self, results: Sequence[ToolResult[Any]]) -> Iterable[ToolMessage]:
+        """`results` as they stand in the history."""
+        if self._ids is None:
+            return map(tool_message, results)
+        return [replace(tool_message(result), id=id_) for result, id_ in zip(results, self._ids, strict=True)]

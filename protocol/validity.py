@@ -8,13 +8,14 @@ from .history import AssistantMessage, HistoryMessage, SystemMessage, ToolMessag
 def invalid(messages: Sequence[HistoryMessage]) -> str:
     """The first that a provider would refuse in `messages`, by its place, counted from 0. Empty if they are valid.
 
-    Calls of one response have ids of their own, and results in the order asked. The first who speaks is the user.
+    Each call has an id of its own, and results come in the order asked. The first who speaks is the user.
     """
     return next(_wrong(messages), "")
 
 
 def _wrong(messages: Sequence[HistoryMessage]) -> Iterator[str]:
     waiting: list[str] = []
+    ids: set[str] = set()
     start = next((n for n, each in enumerate(messages) if not isinstance(each, SystemMessage)), len(messages))
     if isinstance(next(iter(messages[start:]), None), AssistantMessage):
         yield f"message {start} is the first that is said, and not the user's"
@@ -30,7 +31,8 @@ def _wrong(messages: Sequence[HistoryMessage]) -> Iterator[str]:
         if place > start and isinstance(message, SystemMessage):
             yield f"message {place} is the system's, which only comes first"
         waiting = [call.id for call in message.calls] if isinstance(message, AssistantMessage) else []
-        if len(set(waiting)) < len(waiting):
-            yield f"message {place} has calls of one id: {waiting}"
+        if again := [id_ for n, id_ in enumerate(waiting) if not id_ or id_ in ids or id_ in waiting[:n]]:
+            yield f"message {place} has calls without an id of their own: {again}"
+        ids.update(waiting)
     if waiting:
         yield f"at the end the calls {waiting} have no result"

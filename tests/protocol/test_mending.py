@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strict.judge import FORMATS, objection_to
-from toolwire.protocol import mending
 from toolwire.protocol.failures import Misuse
 from toolwire.protocol.history import (
     AssistantMessage,
@@ -147,24 +146,6 @@ def test_of_two_calls_with_one_id_each_keeps_its_result_and_the_block_that_holds
         AssistantMessage("", (ToolCall("x_2", "add", "2"),), (blocks[0], Opaque("p", call="x_2"))),
         ToolMessage("x_2", "add", "2"),
     ]
-
-
-@pytest.mark.parametrize("id_", ["", "call_0"])
-def test_thousands_of_calls_with_one_id_take_no_longer_than_others(id_: str) -> None:
-    class Looked(set[str]):
-        """Counts how often it is looked into."""
-
-        looked = 0
-
-        def __contains__(self, item: object) -> bool:
-            self.looked += 1
-            return super().__contains__(item)
-
-    used: dict[str, int] = {} if not id_ else {id_: 1}
-    ids = Looked({id_})
-    free = [mending._free(id_, used, ids) for _ in range(1_000)]
-    assert len(set(free)) == 1_000
-    assert ids.looked <= 1_001
 
 
 def test_what_is_no_message_is_refused_with_what_to_write() -> None:

@@ -8,6 +8,12 @@ from toolwire.protocol.validity import invalid
 
 SYSTEM, USER, SAID = SystemMessage("be kind"), UserMessage("hi"), AssistantMessage("hello")
 ASKED = AssistantMessage(calls=(ToolCall("a", "t"), ToolCall("b", "t")))
+
+
+def called(*ids: str) -> AssistantMessage:
+    return AssistantMessage(calls=tuple(ToolCall(id_, "t") for id_ in ids))
+
+
 A, B = ToolMessage("a", "t", "1"), ToolMessage("b", "t", "2")
 
 
@@ -31,7 +37,9 @@ def test_what_is_valid(messages: list[HistoryMessage]) -> None:
         ([USER, ASKED, B, A], "message 2 is the result of 'b', out of its order"),
         ([USER, ASKED, A, A], "message 3 is a result that no call waits for: 'a'"),
         ([USER, A], "message 1 is a result that no call waits for: 'a'"),
-        ([USER, AssistantMessage(calls=(ToolCall("a", "t"),) * 2)], "message 1 has calls of one id: ['a', 'a']"),
+        ([USER, called("a", "a")], "message 1 has calls without an id of their own: ['a']"),
+        ([USER, called("", "a")], "message 1 has calls without an id of their own: ['']"),
+        ([USER, ASKED, A, B, called("b")], "message 4 has calls without an id of their own: ['b']"),
     ],
 )
 def test_what_is_not_is_named_by_its_place(messages: list[HistoryMessage], wrong: str) -> None:
