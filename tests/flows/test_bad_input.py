@@ -457,7 +457,7 @@ async def test_what_ends_the_program_answers_the_call_and_ends_the_runtime(
             await ready.wait()
             async with unharmed(bus) as runtime:
                 answered.append(await runtime.call("bad"))
-            await ended.wait()
+                await ended.wait()  # in here, where the tasks of both are counted at the end
     assert typed(answered[0])
     failure = answered[0].failure
     assert failure is not None
